@@ -1,0 +1,53 @@
+"""Makes connections to Redis: one place for timeouts, retries and the protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.retry import Retry
+
+from taskq.registry.errors import InvalidInput
+from taskq.registry.settings import Settings, find_url
+
+_CLIENT_RETRIES = 3
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """A blocking client for commands and programs; short retries, since all that it sends may be sent again.
+
+    Raises:
+        ServerUnreachable: no server is named or found. Nothing is connected yet.
+        InvalidInput: the URL is malformed.
+    """
+    backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
+    return _from_url(redis.Redis, settings, retry=Retry(backoff, _CLIENT_RETRIES))
+
+
+def connect_async(settings: Settings) -> redis.asyncio.Redis:
+    """The asyncio client for programs; the same as `connect` otherwise."""
+    backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
+    return _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(backoff, _CLIENT_RETRIES))
+
+
+def connect_worker(settings: Settings, *, blocking: float = 0.0) -> redis.asyncio.Redis:
+    """An asyncio client for a worker's loops, which retry themselves: nothing is sent twice.
+
+    Args:
+        settings: where and with which timeouts.
+        blocking: longest time in seconds that a command of this client blocks on purpose.
+    """
+    return _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=settings.socket_timeout + blocking)
+
+
+def _from_url(client: Any, settings: Settings, **options: Any) -> Any:
+    options.setdefault("socket_timeout", settings.socket_timeout)
+    try:
+        return client.from_url(
+            find_url(settings), socket_connect_timeout=settings.connect_timeout, protocol=2, health_check_interval=0, **options
+        )
+    except ValueError as error:
+        raise InvalidInput(f"redis URL: {error}", hint="the form is redis://[user:password@]host:port/db or unix:///path") from None

@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- release.lua: gives claimed runs back to be run again, each only if its token still holds the lease.
+-- KEYS: 1 leases, 2 lease hash, 3 set of tasks with parked runs, 4 events stream
+-- ARGV: 1 RQ's prefix, 2 our prefix,
+--       then 10 for each run: id, token, RQ's queue name, task, where (front, back, park), '1' if the attempt counts, losses to record or '',
+--       record of the attempt or '', '1' if only where the lease has expired, body of the event or ''
+-- Returns: for each run 'ok' or 'stale' (nothing written)
+-- Atomic because: a run must never be without both a lease and a place in a queue.
+--!include time.lua
+local rq, prefix = ARGV[1], ARGV[2]
+--!include lease.lua
+--!include event.lua
+local reply = {}
+for at = 3, #ARGV, 10 do
+  local run, token, queue, task, where = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local job = rq .. ':job:' .. run
+  if holds(run, token, ARGV[at + 8] == '1') then
+    end_lease(run, token, queue)
+    if redis.call('EXISTS', job) == 1 then
+      redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'worker_name', '')
+      redis.call('HDEL', job, 'version')
+      if ARGV[at + 5] ~= '1' then redis.call('HINCRBY', job, 'attempt', -1) end
+      if ARGV[at + 6] ~= '' then redis.call('HSET', job, 'losses', ARGV[at + 6]) end
+      if ARGV[at + 7] ~= '' then redis.call('RPUSH', prefix .. ':attempts:' .. run, ARGV[at + 7]) end
+      if where == 'park' then
+        redis.call('RPUSH', prefix .. ':parked:' .. task, run)
+        redis.call('SADD', KEYS[3], task)
+      elseif where == 'back' then
+        redis.call('RPUSH', rq .. ':queue:' .. queue, run)
+      else
+        redis.call('LPUSH', rq .. ':queue:' .. queue, run)
+      end
+      emit(KEYS[4], ARGV[at + 9])
+    end
+    reply[#reply + 1] = 'ok'
+  else
+    reply[#reply + 1] = 'stale'
+  end
+end
+return reply

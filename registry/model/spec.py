@@ -1,0 +1,103 @@
+"""`Spec`: the declared metadata of a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+
+from taskq.registry.authoring.duration import seconds
+from taskq.registry.authoring.retry import Retry
+from taskq.registry.errors import InvalidInput, Unsupported
+from taskq.registry.model.base import Stored
+from taskq.registry.names import check
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+
+# Known fields that no part of this release acts on; each with the values that mean "not asked for".
+NOT_BUILT: Mapping[str, tuple[Any, ...]] = {
+    "every": (None,),
+    "cron": (None,),
+    "timezone": (None, "UTC"),
+    "at": (None,),
+    "on": (None, (), []),
+    "concurrency": (None,),
+    "rate": (None,),
+    "misfire": (None, "once"),
+    "overlap": (None, "allow"),
+    "on_update": ("drain",),
+    "drain_timeout": (None,),
+    "isolation": ("shared",),
+    "resources": (None, {}),
+    "requires": (None, (), []),
+    "needs": (None, (), []),
+    "secrets": (None, (), []),
+}
+
+
+class Parameters(Stored):
+    """What a task takes.
+
+    ``json_schema`` describes the parameters as one JSON object (JSON Schema 2020-12). ``context`` is the name of the
+    parameter that receives the `TaskContext`, or None. ``convert`` says that an annotation is no plain JSON type, so that
+    the executor builds the values with pydantic before it calls.
+    """
+
+    json_schema: dict[str, Any] = Field(default_factory=lambda: {"type": "object"})
+    context: str | None = None
+    convert: bool = False
+
+
+class Spec(Stored):
+    """The declared metadata of a version; each field is an option of `@task`, or follows from the code."""
+
+    queue: str = "default"
+    labels: dict[str, str] = Field(default_factory=dict)
+    timeout: Seconds = Field(300.0, gt=0, le=31_536_000)
+    grace: Seconds = Field(5.0, le=3600)
+    on_lost: Literal["retry", "fail"] = "retry"
+    result_ttl: Seconds = Field(3600.0, le=315_360_000)
+    failure_ttl: Seconds = Field(604_800.0, gt=0, le=315_360_000)
+    idempotent: bool = False
+    parameters: Parameters = Field(default_factory=Parameters)
+    doc: str = ""
+
+    @field_validator("queue")
+    @classmethod
+    def _queue(cls, value: str) -> str:
+        return check("queue", value)
+
+    @classmethod
+    def from_options(cls, task: str, options: Mapping[str, Any], **derived: Any) -> Spec:
+        """The spec for options as they were written in `@task`.
+
+        Args:
+            task: for the messages.
+            options: of `@task` or of a class's ``metadata()``.
+            derived: fields that follow from the code: ``parameters``, ``doc``.
+
+        Raises:
+            Unsupported: a field that is not built yet was asked for.
+            InvalidInput: a value is not allowed; names task, field and value.
+        """
+        given = {name: value for name, value in options.items() if name != "name" and value is not None}
+        _refuse_unbuilt(task, given)
+        values = {name: value for name, value in given.items() if name not in NOT_BUILT and name != "retry"}
+        try:
+            return cls.model_validate(values | derived)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise InvalidInput(f"task {task}: {field}: {first['msg']} (given: {first['input']!r})") from None
+
+
+def _refuse_unbuilt(task: str, given: Mapping[str, Any]) -> None:
+    retry = given.get("retry")
+    if isinstance(retry, Retry) and retry.max == 0:
+        retry = None
+    if retry is not None:
+        raise Unsupported(f"task {task}: retry: not supported by this release (only Retry(max=0))")
+    for field, idle in NOT_BUILT.items():
+        if field in given and given[field] not in idle:
+            raise Unsupported(f"task {task}: {field}={given[field]!r} is not supported by this release; leave it out")

@@ -1,0 +1,38 @@
+"""`WorkerReport` and `LoadReport`: what a worker says of itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from taskq.registry.model.base import Stored
+
+
+class WorkerReport(Stored):
+    """A worker's heartbeat; times in seconds since the epoch by Redis' clock.
+
+    ``revision`` is the one that it has applied: each version routed there is loaded, or reported as failed.
+    ``running`` counts runs, ``executors`` processes.
+    """
+
+    worker: str
+    host: str = ""
+    pid: int = 0
+    state: Literal["starting", "idle", "busy", "draining"] = "starting"
+    revision: int = 0
+    queues: tuple[str, ...] = ()
+    executors: int = 0
+    running: int = 0
+    heartbeat: float = 0.0
+    started_at: float = 0.0
+    release: str = ""
+
+
+class LoadReport(Stored):
+    """Whether a worker has a version loaded. ``error`` is the traceback or reason of a failure, ``load_ms`` how long it took."""
+
+    task: str
+    version: int
+    state: Literal["ready", "failed"]
+    load_ms: float | None = None
+    error: str | None = None
+    at: float = 0.0
