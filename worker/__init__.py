@@ -1,0 +1,31 @@
+"""What executes runs: a supervisor that runs no task code, and the executor processes that do.
+
+The packages, from the bottom up; each imports only those above it in this list:
+
+- `runtime`: what every long-running loop is made of: start, stop, restart; the connection to Redis and its outages.
+- `runs`: a claimed run, and pure decisions about its outcome.
+- `link`: the supervisor's and the executor's common protocol, the channel that carries it, the process at its other end.
+- `pool`: executors as the supervisor sees them, their deadlines, and what happens when one dies.
+- `loading`: versions: fetched, tried in a throw-away executor, loaded ahead of their first use, dropped after their last.
+- `supervisor`: the loops: claim, dispatch, record, renew, sweep, report.
+- `executor`: the other process. It imports nothing of the above but `link.protocol`.
+- `fleet`: `FleetWorker`, the face.
+
+The name below is loaded when it is first used: an executor imports this package as well, and must stay small.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from taskq.worker.fleet import FleetWorker
+
+__all__ = ["FleetWorker"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "FleetWorker":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module("taskq.worker.fleet").FleetWorker

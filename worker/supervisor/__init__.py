@@ -1,0 +1,72 @@
+"""The supervisor: one asyncio thread that takes runs from the queues, has executors run them, and records what came of it.
+
+::
+
+    queue ──bell──▶ claims ──▶ dispatch ──RUN──▶ executor ──FINISHED──▶ outcomes ──▶ finish.lua / release.lua
+                      │           ▲  │                                      ▲
+            revision ahead?       │  version not there yet             death, deadline (pool), expired lease (sweeper)
+                      ▼           │  ▼
+                    feed ──▶ loading (try, load ahead, swap)
+
+One loop a module, all of the same shape (`runtime.loop.Loop`). State has one owner each, and the rest asks it:
+
+=============  =========================================  ======================================================
+module         does                                       owns
+=============  =========================================  ======================================================
+`claims`       waits for a bell and for room, claim.lua   whether the queues may hold more
+`dispatch`     route → check parameters → executor        claimed runs that no executor has yet: a short backlog,
+                                                          and runs that wait for their version
+`outcomes`     finish.lua and release.lua, in batches     outcomes that Redis has not confirmed
+`leases`       renew.lua                                  nothing: it asks for every run that is not confirmed
+`sweeper`      what others left: expired leases, litter   what it saw expired at its last look
+`heartbeat`    the worker's report, RQ's worker hash      the worker's state
+`logs`         lines of runs → their streams              lines that are not written yet
+`pool`         executors: start, death, deadlines         processes; the runs in each one's inbox, by number
+`loading`      versions: try, load, report, unload        the catalog of versions, the applied revision
+`server`       (`runtime`) clients, outage, Redis' clock  whether Redis is there
+=============  =========================================  ======================================================
+
+So a run that is claimed is in exactly one of: the backlog, the waiting list of a version, an executor's inbox, the
+unconfirmed outcomes. `Supervisor.held` is their union, and that is what gets its lease renewed.
+
+**A run's way, and what it costs.** No asyncio task, future or timer is made for a run. `claims` asks for as many runs as
+there is room for; what comes back is dispatched in the same step. Deadlines need no heap: only the head of an inbox can be
+late, so one timer at the earliest head's deadline is enough. Frames to an executor that are written in one turn of the loop
+leave in one `send`; outcomes leave when the call before them has returned, so that batches grow with the load and a
+lone run does not wait.
+
+**The pointer.** A route is looked up in the snapshot at dispatch. A new version becomes visible there in one step, and only
+in that step: what was sent before runs on the old one, what is sent after on the new one. LOAD goes down the same socket
+before the first RUN of a version, so that an executor always loads before it runs.
+
+**No stale start.** claim.lua returns the registry's revision. Is it ahead of the snapshot, `claims` waits for the
+feed's catch-up before it dispatches what it claimed.
+
+**A version that can't be loaded here** (`loading`): none of its runs is started. They go to the back of their queue with no
+attempt burned, and a claim that yielded nothing but such runs makes the next one wait, up to a second.
+
+**Prefetch.** An executor holds one run. Only where runs of the same tasks were short of late (mean below 5 ms) may up to 16
+stand in its inbox. When the head of an inbox turns out slow, those behind it are taken back by YIELD and given to an executor
+that is free, or released. A run in the backlog for longer than 50 ms is released to the front of its queue.
+
+**Death of an executor.** Seen by its pidfd, or by the end of its channel, whichever is first. All that descends from it is
+killed. The head of its inbox has crashed: one more loss, then front of the queue, or failed with reason `poison` at the third. Those
+behind it had not begun: front of the queue, no attempt burned. If we killed it because the head was late, the outcome is
+the deadline's. The process is replaced at once; one that dies before it said hello is replaced with backoff.
+
+**Deadlines.** timeout: CANCEL and a signal that interrupts the task. Half of the grace later: SIGTERM to all descendants. At the
+end of the grace: SIGKILL of the executor and every descendant. The lease is renewed throughout.
+
+**Stop.** SIGTERM: claims stop, the backlog is released, DRAIN goes to each executor: it finishes what it has begun, hands back
+the rest and exits. After the longest grace of what runs (10 s at least) the rest is cancelled, killed, and released with no attempt
+burned. A second signal does that at once. Outcomes are flushed, the report is removed, exit 0.
+
+**Redis away.** The first loop that notices closes the gate of `runtime.server`; one prober asks with backoff, everyone else
+waits at the gate. Executors go on, their outcomes are held. Afterwards leases are renewed before anything is swept:
+the sweeper acts only on what it saw expired in two looks, at least a sweep apart, on an unbroken connection.
+
+**A loop that raises** is logged with its traceback and started again with backoff; it never ends unseen.
+
+Deliberately absent: retries, concurrency limits, rate limits, canaries. Their places are `runs.verdicts` (pure decisions about
+outcomes), `dispatch` (before a run is sent) and `loading.routes` (which version a run gets).
+"""

@@ -1,0 +1,60 @@
+"""`Run`: a run that this worker has claimed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from taskq.registry.model.spec import Spec
+
+StopReason = Literal["timeout", "cancel", "shutdown", "lost"]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One claimed run and how far it is.
+
+    Attributes:
+        id, token: the run and the fencing token of its lease.
+        queue: RQ's name of its queue. ``task``: its task.
+        attempt: 1 for the first. ``losses``: how many attempts before this one ended by death of worker or executor.
+        data: its payload as stored. ``pin``: the version that it was enqueued for, or None.
+        limit: timeout that it was enqueued with, in seconds, or None.
+        claimed_at: by Redis' clock.
+        params, version, spec: set when it is routed.
+        began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.
+        noted: its version was written to the job.
+        stop: why it is being stopped, or None.
+    """
+
+    id: str
+    token: str
+    queue: str
+    task: str
+    attempt: int
+    data: bytes
+    pin: int | None = None
+    limit: float | None = None
+    cause: str | None = None
+    losses: int = 0
+    claimed_at: float = 0.0
+    params: dict[str, Any] = field(default_factory=dict)
+    version: int = 0
+    spec: Spec | None = None
+    began: float = 0.0
+    started_at: float = 0.0
+    noted: bool = False
+    stop: StopReason | None = None
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that it may take."""
+        if self.limit is not None:
+            return self.limit
+        return self.spec.timeout if self.spec else math.inf
+
+    @property
+    def grace(self) -> float:
+        """Seconds that it then has to stop."""
+        return self.spec.grace if self.spec else 0.0

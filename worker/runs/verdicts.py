@@ -1,0 +1,162 @@
+"""What becomes of a claimed run: pure decisions, one for each way in which an attempt can end.
+
+=======================  ===========================================================================================
+an attempt ends by       and the run
+=======================  ===========================================================================================
+a report of the executor finishes (succeeded, failed with its reason), or is handed back where it had not begun
+death of its executor    one more loss: front of the queue; the third: failed, ``poison``; with ``on_lost=fail``: failed, ``lost``
+an expired lease         the same, recorded as ``worker_lost``
+our SIGKILL at the       failed, ``timeout`` (or ``cancelled``)
+deadline
+shutdown                 front of the queue, no attempt burned
+=======================  ===========================================================================================
+
+A retry policy will be one more function here.
+"""
+
+from __future__ import annotations
+
+import base64
+import signal
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from taskq.registry import codec
+from taskq.registry.model.spec import Spec
+from taskq.worker.runs.run import Run
+
+POISON_LOSSES = 3
+_REASONS = frozenset(
+    {"error", "timeout", "cancelled", "result_too_large", "result_not_serialisable", "invalid_parameters", "killed", "refused", "oom"}
+)
+_MAX_ERROR = 2_000
+_MAX_TRACEBACK = 200_000
+
+
+@dataclass(slots=True, frozen=True)
+class Finish:
+    """The run ends: ``status`` is RQ's (finished, failed, canceled); ``result`` a blob, ``traceback`` text."""
+
+    status: Literal["finished", "failed", "canceled"]
+    reason: str = ""
+    error: str = ""
+    result: bytes = b""
+    traceback: str = ""
+    losses: int | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Release:
+    """The run goes back: to the ``front`` or ``back`` of its queue, or is parked. ``burned``: the attempt counts.
+
+    ``outcome`` is what the attempt is recorded as, '' for no record: it had not begun.
+    """
+
+    where: Literal["front", "back", "park"] = "front"
+    burned: bool = False
+    losses: int | None = None
+    outcome: str = ""
+    error: str = ""
+
+
+Verdict = Finish | Release
+HAND_BACK = Release("front")
+
+
+def on_report(run: Run, report: Mapping[str, Any]) -> Verdict:
+    """The executor says how the run ended. Fields that are not what they should be count as absent."""
+    outcome = report.get("outcome")
+    if outcome == "succeeded":
+        return Finish("finished", result=_bytes(report.get("result")))
+    if outcome == "released":
+        return Release("back" if report.get("reason") == "not_loaded" else "front")
+    if run.stop == "shutdown":
+        return on_shutdown(run)
+    reason = report.get("reason")
+    return Finish(
+        "failed",
+        reason if reason in _REASONS else "error",
+        _text(report.get("error"), _MAX_ERROR),
+        traceback=_text(report.get("traceback"), _MAX_TRACEBACK),
+    )
+
+
+def on_executor_death(run: Run, returncode: int) -> Verdict:
+    """The executor died while this run was the one in progress; ``returncode`` is negative for a signal."""
+    if run.stop == "shutdown":
+        return on_shutdown(run)
+    if run.stop == "timeout":
+        return Finish("failed", "timeout", f"killed: it did not stop within {run.grace:g} s after its timeout of {run.timeout:g} s")
+    if run.stop == "cancel":
+        return Finish("failed", "cancelled", f"killed: it did not stop within {run.grace:g} s after it was cancelled")
+    return on_loss(run.losses, run.spec, "executor_died", describe_exit(returncode))
+
+
+def on_loss(losses: int, spec: Spec | None, outcome: Literal["executor_died", "worker_lost"], error: str) -> Verdict:
+    """An attempt was lost; ``losses`` is how many were lost before it."""
+    total = losses + 1
+    if spec is not None and spec.on_lost == "fail":
+        return Finish("failed", "lost", f"{outcome}: {error}" if error else outcome, losses=total)
+    if total >= POISON_LOSSES:
+        return Finish("failed", "poison", f"lost {total} times, last: {outcome} {error}".rstrip(), losses=total)
+    return Release("front", burned=True, losses=total, outcome=outcome, error=error)
+
+
+def on_shutdown(run: Run) -> Release:
+    """The worker ends before the run did."""
+    return Release("front", outcome="released" if run.began else "", error="the worker was stopped" if run.began else "")
+
+
+def describe_exit(returncode: int) -> str:
+    """``signal 9 (SIGKILL)`` or ``exit code 3``."""
+    if returncode >= 0:
+        return f"exit code {returncode}"
+    try:
+        return f"signal {-returncode} ({signal.Signals(-returncode).name})"
+    except ValueError:
+        return f"signal {-returncode}"
+
+
+def attempt_record(run: Run, worker: str, release: Release, ended_at: float) -> bytes:
+    """The attempt as the list of earlier attempts holds it; '' where it had not begun."""
+    if not release.outcome:
+        return b""
+    return record(run.attempt, worker, run.version or None, release.outcome, release.error, run.started_at or run.claimed_at, ended_at)
+
+
+def record(attempt: int, worker: str, version: int | None, outcome: str, error: str, started_at: float | None, ended_at: float) -> bytes:
+    """One attempt as a blob; times in seconds by Redis' clock."""
+    return codec.dumps(
+        {
+            "attempt": attempt,
+            "worker": worker,
+            "version": version,
+            "outcome": outcome,
+            "error": error or None,
+            "started_at": started_at,
+            "ended_at": ended_at,
+        }
+    )
+
+
+def stored_result(result: bytes) -> bytes:
+    """A return value as RQ's results hold it."""
+    return base64.b64encode(result) if result else b""
+
+
+def stored_traceback(text: str) -> bytes:
+    """A traceback as RQ's results hold it."""
+    return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 1)) if text else b""
+
+
+def _text(value: Any, limit: int) -> str:
+    if not isinstance(value, str):
+        return ""
+    clean = value.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= limit else clean[:limit] + " …"
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else b""

@@ -1,0 +1,99 @@
+"""`Loop`: the one shape of all that goes on for as long as the worker does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from redis.exceptions import RedisError
+
+from taskq.registry import clock
+from taskq.registry.errors import ServerUnreachable, TaskqError
+from taskq.worker.runtime.backoff import Backoff
+from taskq.worker.runtime.server import Server, is_outage
+
+log = logging.getLogger("taskq.worker")
+_HEALTHY_AFTER = 10.0
+
+
+class Loop:
+    """A loop with start and stop; a subclass defines `run`.
+
+    `run` is called again whatever it raises: at once when Redis is back if that was it, else with backoff and with its
+    traceback in the log. It ends when it returns, or by `stop`.
+
+    Args:
+        server: whose outages the loop waits out.
+        name: for the log.
+    """
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server, self.name = server, name
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """The work: returns only when it is done for good."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin; a loop that runs already is left alone."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._guarded(), name=self.name)
+
+    async def stop(self) -> None:
+        """End it now, wherever it is; returns once it has ended."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _guarded(self) -> None:
+        backoff = Backoff(0.1, 5.0)
+        while True:
+            began = clock.monotonic()
+            try:
+                await self.server.ready()
+                await self.run()
+            except (RedisError, OSError, ServerUnreachable) as error:
+                if is_outage(error):
+                    self.server.lost(error)
+                    continue
+                delay = backoff.next()
+                log.warning("%s: Redis refused (%s); again in %.1f s", self.name, error, delay)
+            except TaskqError as error:
+                delay = backoff.next()
+                log.warning("%s: %s; again in %.1f s", self.name, error, delay)
+            except Exception:  # noqa: BLE001  # a loop must never end unseen: recorded with its traceback, then started again
+                if clock.monotonic() - began > _HEALTHY_AFTER:
+                    backoff.reset()
+                delay = backoff.next()
+                log.exception("%s failed; it starts again in %.1f s", self.name, delay)
+            else:
+                return
+            await asyncio.sleep(delay)
+
+
+class Periodic(Loop):
+    """A loop that calls `step` each ``every`` seconds, or sooner when it is poked."""
+
+    def __init__(self, server: Server, name: str, every: float) -> None:
+        super().__init__(server, name)
+        self.every = every
+        self._poked = asyncio.Event()
+
+    async def step(self) -> None:
+        """One round of the work."""
+        raise NotImplementedError
+
+    def poke(self) -> None:
+        """Have the next round begin now."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        while True:
+            self._poked.clear()
+            await self.step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._poked.wait(), self.every)

@@ -1,0 +1,124 @@
+"""`Server`: Redis as the worker's loops share it: clients, scripts, outages, and its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from taskq.registry import clock, scripts
+from taskq.registry.connect import connect_worker
+from taskq.registry.errors import ServerUnreachable
+from taskq.registry.keys import Keys
+from taskq.registry.settings import Settings
+from taskq.worker.runtime.backoff import Backoff
+
+log = logging.getLogger("taskq.worker")
+# With its jitter (half to all of it) that is at most two connection attempts a second.
+_FIRST_PROBE, _LAST_PROBE = 1.0, 4.0
+_OUTAGE_REPLIES = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "BUSY ")
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the error means that Redis can't be used by anyone now, rather than that it refused one command."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError | ServerUnreachable):
+        return True
+    return isinstance(error, RedisError) and str(error).startswith(_OUTAGE_REPLIES)
+
+
+class Server:
+    """The worker's way to Redis.
+
+    Args:
+        settings: where it is.
+        keys: of the namespace that the worker serves.
+
+    Attributes:
+        redis: the client for all that does not block.
+        outages: how often Redis went away; equal before and after means that the connection was unbroken.
+    """
+
+    def __init__(self, settings: Settings, keys: Keys) -> None:
+        self.settings, self.keys = settings, keys
+        self.redis = connect_worker(settings)
+        self.outages = 0
+        self._clients: list[redis.asyncio.Redis] = [self.redis]
+        self._there = asyncio.Event()
+        self._there.set()
+        self._prober: asyncio.Task[None] | None = None
+        self._offset = clock.now() - clock.monotonic()
+
+    def blocking(self, seconds: float) -> redis.asyncio.Redis:
+        """A client of its own for commands that block for up to ``seconds``."""
+        client = connect_worker(self.settings, blocking=seconds)
+        self._clients.append(client)
+        return client
+
+    async def call(self, script: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """Run ``lua/<script>.lua`` and return its reply; errors are redis-py's."""
+        return await scripts.load(script).call_async(self.redis, keys, args)
+
+    # -- outages -------------------------------------------------------------------------------------------
+    @property
+    def away(self) -> bool:
+        """Whether Redis was away when last heard of."""
+        return not self._there.is_set()
+
+    async def ready(self) -> None:
+        """Returns at once while Redis is there, else as soon as it is back."""
+        if not self._there.is_set():
+            await self._there.wait()
+
+    def lost(self, error: BaseException) -> None:
+        """A loop met an outage: close the gate and start to look for Redis."""
+        if self._there.is_set():
+            self.outages += 1
+            self._there.clear()
+            log.warning("Redis is away (%s); runs go on, outcomes are held", error)
+            self._prober = asyncio.create_task(self._probe(), name="probe of Redis")
+
+    async def _probe(self) -> None:
+        backoff, began = Backoff(_FIRST_PROBE, _LAST_PROBE), clock.monotonic()
+        while True:
+            await asyncio.sleep(backoff.next())
+            try:
+                # Pooled connections are from before the outage; all but those in use are dropped.
+                await self.redis.connection_pool.disconnect(inuse_connections=False)
+                await self.redis.ping()
+            except (RedisError, OSError) as error:
+                log.debug("Redis is still away: %s", error)
+            else:
+                log.warning("Redis is back after %.1f s", clock.monotonic() - began)
+                self._there.set()
+                return
+
+    # -- Redis' clock --------------------------------------------------------------------------------------
+    def observe(self, seconds: float) -> None:
+        """Redis said that its time is ``seconds`` now."""
+        self._offset = seconds - clock.monotonic()
+
+    def now(self) -> float:
+        """Redis' time in seconds since the epoch, as far as known here: for records, not for decisions about leases."""
+        return clock.monotonic() + self._offset
+
+    async def sync_clock(self) -> None:
+        """Ask Redis for its time."""
+        seconds, micros = await self.redis.time()
+        self.observe(seconds + micros / 1e6)
+
+    async def close(self) -> None:
+        """Close all clients."""
+        if self._prober:
+            self._prober.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._prober
+        for client in self._clients:
+            with contextlib.suppress(RedisError, OSError):
+                await client.aclose()
