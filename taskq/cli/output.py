@@ -1,0 +1,72 @@
+"""What a command prints: documents on stdout with ``--json``, plain values and notes for people.
+
+Text that came from tasks, messages or other programs is shown without control characters, so that it can't speak to the
+terminal.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+import click
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """``text`` with each control character (tab and newline excepted) and each change of direction made visible as an escape."""
+    return _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+
+
+def to_json(value: Any, *, indent: int | None = None) -> str:
+    """One JSON document; what JSON lacks is written as text (bytes in base64, times in ISO 8601), NaN and infinities as null."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def document(value: Any) -> None:
+    """Print one document on stdout: indented on a terminal, else on one line."""
+    click.echo(to_json(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def line(value: Any) -> None:
+    """Print one document of a stream on stdout, on one line, at once."""
+    click.echo(to_json(value))
+
+
+def plain(value: Any) -> None:
+    """Print a result for people: text as it is, everything else as JSON."""
+    click.echo(printable(value) if isinstance(value, str) else printable(to_json(value, indent=2)))
+
+
+def note(text: str) -> None:
+    """A message for people, on stderr."""
+    click.echo(printable(text), err=True)
+
+
+def warn(text: str) -> None:
+    """A message that something is not as it should be, on stderr."""
+    click.secho(f"! {printable(text)}", fg="yellow", err=True)

@@ -1,0 +1,244 @@
+"""The keeper: starts the server and the workers, keeps them running, and stops them in the right order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import redis.asyncio
+
+from taskq.registry import clock
+from taskq.registry.connect import connect_worker
+from taskq.registry.errors import FormatUnknown, TaskqError
+from taskq.registry.keys import Keys
+from taskq.registry.model.worker import WorkerReport
+from taskq.registry.settings import Settings
+from taskq.up.child import Child, Listener
+from taskq.up.home import Home
+from taskq.up.server import Server, find_binary
+
+SERVER = "redis"
+_SERVER_START = 10.0
+_WORKER_START = 20.0
+_DRAIN = 20.0  # longer than a worker's own grace
+_KILLED = 3.0
+_LOOK = 0.05
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What shall run.
+
+    Args:
+        folder: where ``.taskq/`` is.
+        namespace: of the workers.
+        workers: how many. ``executors``: of each. ``queues``: that they serve.
+        port: of 127.0.0.1 for the server, None for its socket only.
+    """
+
+    folder: Path
+    namespace: str = "taskq"
+    workers: int = 1
+    executors: int = 2
+    queues: tuple[str, ...] = ("default",)
+    port: int | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of what runs where."""
+
+    name: str
+    pid: int | None
+    what: str
+    where: str
+
+
+class Audience(Listener, Protocol):
+    """Who is told what happens."""
+
+    def ready(self, rows: list[Row], late: list[str]) -> None:
+        """All was started; ``late`` names the workers that were not ready in time."""
+
+    def stopping(self, *, hurry: bool) -> None:
+        """A stop was asked for; ``hurry``: for the second time."""
+
+    def stopped(self) -> None:
+        """Nothing runs any more."""
+
+
+def run_up(plan: Plan, audience: Audience) -> int:
+    """Run what is planned until a signal stops it; returns the exit code.
+
+    Raises:
+        Conflict: another `taskq up` runs in the folder, or the port is taken.
+        NotFound: no server is installed.
+        TaskqError: the server does not start.
+    """
+    binary = find_binary()
+    with Home.held(plan.folder) as home:
+        server = Server(home, binary, plan.port, home.password() if plan.port else None)
+        server.configure()
+        return asyncio.run(_Keeper(plan, home, server, audience).run())
+
+
+class _Keeper:
+    def __init__(self, plan: Plan, home: Home, server: Server, audience: Audience) -> None:
+        self._plan, self._home, self._server, self._audience = plan, home, server, audience
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        # Settings are the environment's, as the workers will see them; only the server is ours to name.
+        self._settings = Settings.load(redis_url=server.url, namespace=plan.namespace)
+        self._children: list[Child] = []
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, self._signalled)
+        try:
+            await self._start()
+            await self._stop.wait()
+        finally:
+            await self._end()
+        self._audience.stopped()
+        return 0
+
+    def _signalled(self) -> None:
+        hurry = self._stop.is_set()
+        self._audience.stopping(hurry=hurry)
+        (self._hurry if hurry else self._stop).set()
+
+    async def _start(self) -> None:
+        self._add(SERVER, lambda _: self._server.argv(), dict(os.environ))
+        version = await self._until(self._answering, _SERVER_START)
+        if version is None:
+            if self._stop.is_set():
+                return
+            raise TaskqError(f"the server {self._server.binary} does not start:\n{self._server.last_words()}", hint=f"its log is {self._home.log}")
+        self._publish()
+        environment = dict(os.environ) | {"TASKQ_REDIS_URL": self._server.url, "TASKQ_NAMESPACE": self._plan.namespace}
+        for number in range(1, self._plan.workers + 1):
+            self._add(f"worker-{number}", _worker_argv(self._plan, f"worker-{number}"), environment)
+        self._publish()
+        async with self._fleet() as missing:
+            await self._until(_negated(missing), _WORKER_START)
+            late = sorted(await missing())
+        if not self._stop.is_set():
+            self._audience.ready(self._rows(version), late)
+
+    def _add(self, name: str, argv: Callable[[int], list[str]], environment: dict[str, str]) -> None:
+        child = Child(name, argv, environment, _Republishing(self._audience, self._publish))
+        self._children.append(child)
+        child.start()
+
+    def _publish(self) -> None:
+        processes = {child.name: child.pid for child in self._children if child.pid}
+        self._home.publish(pid=os.getpid(), password=self._server.password, processes=processes)
+
+    async def _answering(self) -> str | None:
+        return self._server.version()
+
+    @contextlib.asynccontextmanager
+    async def _fleet(self) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
+        """A function that tells which workers are not ready yet."""
+        keys = Keys(self._settings.namespace, self._settings.rq_prefix)
+        client = connect_worker(self._settings)
+
+        async def missing() -> set[str]:
+            wanted = {child.pid: child.name for child in self._children[1:] if child.pid}
+            reports = [await _report(client, keys, name.decode()) for name in await client.zrange(keys.workers, 0, -1)]
+            ready = {report.pid for report in reports if report and report.state != "starting"}
+            return {name for pid, name in wanted.items() if pid not in ready}
+
+        try:
+            yield missing
+        finally:
+            await client.aclose()
+
+    async def _until(self, look: Callable[[], Awaitable[str | None]], within: float) -> str | None:
+        """The first answer of ``look``, None if it is not there in time or a stop was asked for."""
+        deadline = clock.monotonic() + within
+        while not self._stop.is_set() and clock.monotonic() < deadline:
+            with contextlib.suppress(redis.RedisError):
+                answer = await look()
+                if answer is not None:
+                    return answer
+            await asyncio.sleep(_LOOK)
+        return None
+
+    def _rows(self, version: str) -> list[Row]:
+        where = f"{self._home.path.name}/{self._home.socket.name}"
+        if self._plan.port:
+            where += f" and 127.0.0.1:{self._plan.port}"
+        rows = [Row(SERVER, self._children[0].pid, version, where)]
+        served = f"queue{'s' if len(self._plan.queues) > 1 else ''} {', '.join(self._plan.queues)}"
+        what = f"{self._plan.executors} executor{'s' if self._plan.executors > 1 else ''}"
+        return rows + [Row(child.name, child.pid, what, served) for child in self._children[1:]]
+
+    async def _end(self) -> None:
+        """The workers first, so that they can record what they finished; the server last."""
+        workers, servers = self._children[1:], self._children[:1]
+        await self._end_of(workers, _DRAIN)
+        await self._end_of(servers, _KILLED)
+
+    async def _end_of(self, children: list[Child], grace: float) -> None:
+        for child in children:
+            child.ask_to_stop()
+        waits = [asyncio.create_task(child.ended(grace)) for child in children]
+        hurry = asyncio.create_task(self._hurry.wait())
+        all_ended = asyncio.gather(*waits)
+        await asyncio.wait({hurry, all_ended}, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        if not all_ended.done() or not all(all_ended.result()):
+            for child in children:
+                child.ask_to_stop()  # the second SIGTERM: a worker ends its executors at once
+            await asyncio.gather(*(child.ended(_KILLED) for child in children))
+            for child in children:
+                child.ask_to_stop(kill=True)
+        await asyncio.gather(all_ended, *(child.ended(_KILLED) for child in children))
+
+
+class _Republishing:
+    """Tells the audience, and writes ``up.json`` anew when a child was started again."""
+
+    def __init__(self, audience: Audience, publish: Callable[[], None]) -> None:
+        self.output, self.died = audience.output, audience.died
+        self._audience, self._publish = audience, publish
+
+    def started(self, name: str, pid: int, *, again: bool) -> None:
+        if again:
+            self._publish()
+        self._audience.started(name, pid, again=again)
+
+
+def _worker_argv(plan: Plan, name: str) -> Callable[[int], list[str]]:
+    """A worker's command line; each start has a name of its own, so that nothing of the dead one counts for it."""
+
+    def argv(starts: int) -> list[str]:
+        named = f"{name}.{starts + 1}" if starts else name
+        options = ["--name", named, "--executors", str(plan.executors), "--queues", ",".join(plan.queues)]
+        return [sys.executable, "-m", "taskq", "worker", *options]
+
+    return argv
+
+
+def _negated(missing: Callable[[], Awaitable[set[str]]]) -> Callable[[], Awaitable[str | None]]:
+    async def complete() -> str | None:
+        return None if await missing() else "all"
+
+    return complete
+
+
+async def _report(client: redis.asyncio.Redis, keys: Keys, worker: str) -> WorkerReport | None:
+    blob = await client.hget(keys.worker(worker), "status")  # type: ignore[misc]  # redis-py's type is of both clients at once
+    try:
+        return WorkerReport.load(blob) if isinstance(blob, bytes) else None
+    except FormatUnknown:
+        return None
