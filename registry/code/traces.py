@@ -1,0 +1,44 @@
+"""Tracebacks as the author of a task wants to read them. Standard library only: executors import this."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import Final
+
+# The folder of each of our rooms: frames in them, and in the import machinery, say nothing to the author of a task.
+_OURS: Final = str(Path(__file__).resolve().parents[1])
+_MACHINERY: Final = "<frozen importlib"
+
+
+def format_error(error: BaseException, *ours: str) -> str:
+    """The traceback of ``error`` and of what caused it, without frames of taskq and the import machinery.
+
+    Args:
+        error: the exception.
+        ours: folders whose frames are left out besides taskq's registry.
+    """
+    folders = (_OURS, *ours)
+    shown = traceback.TracebackException.from_exception(error)
+    _trim(shown, folders, set())
+    return "".join(shown.format()).rstrip() + "\n"
+
+
+def last_line(error: BaseException) -> str:
+    """``ValueError: what it says``: the last line of the traceback, in one line."""
+    try:
+        text = "".join(traceback.format_exception_only(error)).strip()
+    except Exception as broken:  # noqa: BLE001  # __str__ of a task's exception may raise anything; its type still counts
+        return f"{type(error).__name__}: <its text can't be shown: {type(broken).__name__}>"
+    return text.splitlines()[-1] if text else type(error).__name__
+
+
+def _trim(shown: traceback.TracebackException, folders: tuple[str, ...], seen: set[int]) -> None:
+    if id(shown) in seen:
+        return
+    seen.add(id(shown))
+    kept = [frame for frame in shown.stack if not frame.filename.startswith((*folders, _MACHINERY))]
+    shown.stack = traceback.StackSummary.from_list(kept)
+    for other in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
+        if other is not None:
+            _trim(other, folders, seen)
