@@ -31,8 +31,13 @@ class Failure(click.ClickException):
 
     def __init__(self, error: TaskqError) -> None:
         super().__init__(str(error))
-        self.exit_code = error.exit_code
+        self.error = error
         self.hint = error.hint
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click's is a plain attribute
+        """The error's exit code."""
+        return self.error.exit_code
 
     def show(self, file: Any = None) -> None:
         """Write message and hint; ``file`` is stderr if None."""
@@ -61,7 +66,8 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options first, the common ones in a section of their own."""
-        own, common = [], []
+        own: list[tuple[str, str]] = []
+        common: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
@@ -89,10 +95,14 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def common_options() -> list[click.Option]:
     """Fresh ``--redis``, ``--namespace`` and ``--json``; they are accepted before and after the command, the last wins."""
     return [
-        click.Option(["--redis"], metavar="URL", callback=_store, expose_value=False, help="The server.  [$TASKQ_REDIS_URL, else `taskq up`'s]"),
-        click.Option(["--namespace"], metavar="NS", callback=_store, expose_value=False, help="Prefix of the keys.  [$TASKQ_NAMESPACE, else taskq]"),
-        click.Option(["--json"], is_flag=True, callback=_store, expose_value=False, help="JSON on stdout, and nothing else there."),
+        _common("--redis", metavar="URL", help="The server.  [$TASKQ_REDIS_URL, else `taskq up`'s]"),
+        _common("--namespace", metavar="NS", help="Prefix of the keys.  [$TASKQ_NAMESPACE, else taskq]"),
+        _common("--json", is_flag=True, help="JSON on stdout, and nothing else there."),
     ]
+
+
+def _common(name: str, **attributes: Any) -> click.Option:
+    return click.Option([name], callback=_store, expose_value=False, **attributes)
 
 
 def command(name: str, *, examples: str) -> Callable[[Callable[..., Any]], Command]:

@@ -50,6 +50,9 @@ class Child:
         argv: its command line, given how often it was started before.
         environment: its environment.
         listener: who is told.
+
+    Attributes:
+        deaths: how often it died by itself.
     """
 
     def __init__(self, name: str, argv: Callable[[int], list[str]], environment: Mapping[str, str], listener: Listener) -> None:
@@ -57,6 +60,7 @@ class Child:
         self._argv, self._environment, self._listener = argv, environment, listener
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self.deaths = 0
         self._stopping = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -98,6 +102,7 @@ class Child:
                     return
                 why = describe_exit(code)
                 delay = FIRST_DELAY if clock.monotonic() - begin > STEADY else min(delay * 2, LONGEST_DELAY)
+            self.deaths += 1
             self._listener.died(self.name, why, delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
@@ -133,10 +138,10 @@ class Child:
         assert process.stdout is not None  # noqa: S101  # it was made with a pipe
         transport, _ = await loop.connect_read_pipe(lambda: _Lines(self.name, self._listener), process.stdout)
         pidfd = os.pidfd_open(process.pid)
-        gone = loop.create_future()
-        loop.add_reader(pidfd, lambda: gone.done() or gone.set_result(None))
+        gone = asyncio.Event()
+        loop.add_reader(pidfd, gone.set)
         try:
-            await gone
+            await gone.wait()
             await asyncio.sleep(0)  # what it wrote last is read in the same turn of the loop
             return process.wait()
         finally:

