@@ -1,0 +1,152 @@
+"""The operations of a client, as generators; `Client` and `AsyncClient` drive them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import NoScriptError
+
+from taskq.producer.catalog import Catalog, Target
+from taskq.producer.options import Options
+from taskq.registry.clock import iso
+from taskq.registry.effects import Call, Command, Op, Pipeline
+from taskq.registry.errors import Conflict, TaskqError
+from taskq.registry.keys import Keys
+from taskq.registry.model.event import run_event
+from taskq.registry.runs.creation import MAX_BATCH, Batch, NewRun, enqueue_call, new_ids
+from taskq.registry.runs.document import RunDocument, new_document, read_runs
+from taskq.registry.settings import Settings
+
+_MOST_MOVES: Final = 100
+_CALLS_A_PIPELINE: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """A run that was accepted. ``deduplicated``: its idempotency key stood for it already."""
+
+    document: RunDocument
+    deduplicated: bool = False
+
+
+class Core:
+    """Enqueueing over one namespace, with a cache of what it has read of the registry.
+
+    Args:
+        settings: of the namespace.
+        keys: of the same.
+        trigger: what the runs record as having made them.
+    """
+
+    def __init__(self, settings: Settings, keys: Keys, trigger: str = "client") -> None:
+        self._settings = settings
+        self._keys = keys
+        self._trigger = trigger
+        self._catalog = Catalog(keys)
+
+    def enqueue(self, task: str, params: Mapping[str, Any], options: Options) -> Op[Enqueued]:
+        """Validate and enqueue one run.
+
+        Raises:
+            NotFound, TaskRetired: the task accepts no runs.
+            InvalidInput: the parameters don't fit its signature, or are too large. Nothing was written.
+            Conflict: the registry changed all the time.
+        """
+        (accepted,) = yield from self.enqueue_many(task, [params], options)
+        return accepted
+
+    def enqueue_many(self, task: str, params: Sequence[Mapping[str, Any]], options: Options) -> Op[list[Enqueued]]:
+        """Validate and enqueue runs of one task, in their order; all are validated before the first one is written.
+
+        Raises:
+            NotFound, TaskRetired, InvalidInput, Conflict: as `enqueue`. If the registry changed while they were being
+                written, so that the rest is refused, the hint says how many had been enqueued.
+        """
+        ids = new_ids(len(params))
+        accepted: list[Enqueued] = []
+        for tried in range(_MOST_MOVES):
+            done = len(accepted)
+            try:
+                target, data = yield from self._prepare(task, params[done:], options, fresh=tried > 0)
+            except TaskqError as error:
+                if done:
+                    error.hint = f"{done} of {len(params)} runs had been enqueued before the registry changed"
+                raise
+            accepted += yield from self._write(target, options, list(zip(ids[done:], data, strict=True)))
+            if len(accepted) == len(params):
+                return accepted
+        raise Conflict("the registry changes too fast: nothing could be enqueued against a revision of it")
+
+    def _prepare(self, task: str, params: Sequence[Mapping[str, Any]], options: Options, *, fresh: bool) -> Op[tuple[Target, list[bytes]]]:
+        limit = self._settings.max_params
+        known = None if fresh else self._catalog.known(task, options.version)
+        if known is not None:
+            try:
+                return known, [known.encode(values, limit) for values in params]
+            except TaskqError:
+                pass  # what is known may be outdated: the registry decides below
+        target = yield from self._catalog.read(task, options.version)
+        return target, [target.encode(values, limit) for values in params]
+
+    def _write(self, target: Target, options: Options, runs: Sequence[tuple[str, bytes]]) -> Op[list[Enqueued]]:
+        """Create the runs, as far as the registry stays at the target's revision."""
+        batch = self._batch(target, options)
+        calls = [
+            enqueue_call(self._keys, batch, [NewRun(run, data, self._event(batch, run)) for run, data in runs[at : at + MAX_BATCH]])
+            for at in range(0, len(runs), MAX_BATCH)
+        ]
+        accepted: list[Enqueued] = []
+        for reply in (yield from _send(calls)):
+            if reply[0] == b"moved":
+                break
+            if reply[0] == b"duplicate":
+                accepted.append((yield from self._earlier(target.task, reply[1].decode())))
+                break
+            queued_at = iso(float(reply[1]))
+            accepted += [self._accepted(batch, run, queued_at) for run, _ in runs[len(accepted) : len(accepted) + len(reply) - 2]]
+        return accepted
+
+    def _batch(self, target: Target, options: Options) -> Batch:
+        return Batch(
+            task=target.task,
+            queue=target.spec.queue,
+            timeout=target.spec.timeout,
+            revision=target.revision,
+            limit=options.timeout,
+            pin=target.version if options.pin else options.version,
+            trigger=self._trigger,
+            once=None if options.once is None else self._keys.idempotency(target.task, options.once),
+            once_ttl=self._settings.idempotency_ttl,
+        )
+
+    def _event(self, batch: Batch, run: str) -> str:
+        if self._settings.events != "all":
+            return ""
+        return run_event("queued", namespace=self._keys.namespace, task=batch.task, run=run, status="queued", version=batch.pin)
+
+    @staticmethod
+    def _accepted(batch: Batch, run: str, queued_at: str | None) -> Enqueued:
+        return Enqueued(new_document(run, batch.task, version=batch.pin, status="queued", trigger=batch.trigger, queued_at=queued_at))
+
+    def _earlier(self, task: str, run: str) -> Op[Enqueued]:
+        """The run that an idempotency key stands for; its record may have expired before the key."""
+        (document,) = yield from read_runs(self._keys, [run])
+        if document is None or isinstance(document, TaskqError):
+            document = new_document(run, task)
+        return Enqueued(document, deduplicated=True)
+
+
+def _send(calls: Sequence[Call]) -> Op[list[Any]]:
+    """The replies of script calls; the first goes alone, so that the server knows the script, the rest in pipelines."""
+    replies = [(yield calls[0])] if calls else []
+    for at in range(1, len(calls), _CALLS_A_PIPELINE):
+        window = calls[at : at + _CALLS_A_PIPELINE]
+        try:
+            replies += yield Pipeline([Command("EVALSHA", call.script.sha, len(call.keys), *call.keys, *call.args) for call in window])
+        except NoScriptError:
+            # The server was restarted in between. What it took before is not taken twice: the ids are there.
+            for call in window:
+                replies.append((yield call))
+    return replies

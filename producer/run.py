@@ -1,0 +1,139 @@
+"""`Run` and `AsyncRun`: one run, as of the last time that it was read."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar, overload
+
+from taskq.producer.link import AsyncLink, Link
+from taskq.producer.waiting import failure_of, wait_for
+from taskq.registry.runs.cancellation import cancel_run
+from taskq.registry.runs.document import Attempt, RunDocument, read_run
+from taskq.registry.runs.logs import FIRST, LogLine, read_logs
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+class Field(Generic[V]):
+    """An attribute that is read from the run's document."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = "run" if name == "id" else name
+
+    @overload
+    def __get__(self, view: None, owner: type) -> Field[V]: ...
+    @overload
+    def __get__(self, view: View[Any], owner: type) -> V: ...
+    def __get__(self, view: View[Any] | None, owner: type) -> Field[V] | V:
+        return self if view is None else view.document[self._name]  # type: ignore[literal-required]  # a name of the document
+
+
+class View(Generic[R]):
+    """What a run's two faces share: the fields of its document.
+
+    Attributes:
+        document: the ``status`` document as of the last reading.
+        deduplicated: whether an idempotency key stood for this run before it was asked for.
+    """
+
+    id = Field[str]()
+    task = Field[str]()
+    version = Field[int | None]()
+    status = Field[str | None]()
+    reason = Field[str | None]()
+    error = Field[str | None]()
+    attempt = Field[int]()
+    attempts = Field[list[Attempt]]()
+    worker = Field[str | None]()
+    trigger = Field[str | None]()
+    cause = Field[str | None]()
+    queued_at = Field[str | None]()
+    started_at = Field[str | None]()
+    ended_at = Field[str | None]()
+
+    __slots__ = ("deduplicated", "document")
+
+    def __init__(self, document: RunDocument, *, deduplicated: bool = False) -> None:
+        self.document = document
+        self.deduplicated = deduplicated
+
+    @property
+    def result(self) -> R | None:
+        """What the task returned; None unless it has succeeded."""
+        return self.document["result"]  # type: ignore[no-any-return]  # what the task returned is R
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} of {self.task}: {self.status}>"
+
+    def _ended(self, document: RunDocument) -> R:
+        """The result in the document of an ended run; raises `RunFailed` if it did not succeed."""
+        self.document = document
+        failure = failure_of(document)
+        if failure is not None:
+            raise failure
+        return document["result"]  # type: ignore[no-any-return]  # what the task returned is R
+
+
+class Run(View[R]):
+    """A run, driven over a blocking connection; made by `Client`."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link, document: RunDocument, *, deduplicated: bool = False) -> None:
+        super().__init__(document, deduplicated=deduplicated)
+        self._link = link
+
+    def refresh(self) -> Run[R]:
+        """Read the run again and return it; raises `NotFound` once its record has expired."""
+        self.document = self._link.perform(read_run(self._link.keys, self.id))
+        return self
+
+    def wait(self, timeout: float | None = None) -> R:
+        """The result, once there is one.
+
+        Args:
+            timeout: how long to wait in seconds; None for as long as it takes.
+
+        Raises:
+            RunFailed: it failed or was cancelled; carries the remote traceback.
+            WaitTimeout: it has not ended in time; it goes on.
+            NotFound: its record has expired.
+        """
+        return self._ended(self._link.perform(wait_for(self._link.keys, self.id, timeout, self._link.block)))
+
+    def cancel(self) -> None:
+        """Take the run back while it waits; raises `Conflict` if it runs or has ended."""
+        self._link.perform(cancel_run(self._link.keys, self._link.settings, self.id))
+        self.refresh()
+
+    def logs(self, after: str = FIRST) -> list[LogLine]:
+        """Lines that the run logged so far, oldest first: all, or those after the line of that ``id``."""
+        return self._link.perform(read_logs(self._link.keys, self.id, after))
+
+
+class AsyncRun(View[R]):
+    """A run, driven over an asyncio connection; made by `AsyncClient`."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: AsyncLink, document: RunDocument, *, deduplicated: bool = False) -> None:
+        super().__init__(document, deduplicated=deduplicated)
+        self._link = link
+
+    async def refresh(self) -> AsyncRun[R]:
+        """As `Run.refresh`."""
+        self.document = await self._link.perform(read_run(self._link.keys, self.id))
+        return self
+
+    async def wait(self, timeout: float | None = None) -> R:  # noqa: ASYNC109  # the same signature as Run.wait; Redis does the waiting
+        """As `Run.wait`."""
+        return self._ended(await self._link.perform(wait_for(self._link.keys, self.id, timeout, self._link.block)))
+
+    async def cancel(self) -> None:
+        """As `Run.cancel`."""
+        await self._link.perform(cancel_run(self._link.keys, self._link.settings, self.id))
+        await self.refresh()
+
+    async def logs(self, after: str = FIRST) -> list[LogLine]:
+        """As `Run.logs`."""
+        return await self._link.perform(read_logs(self._link.keys, self.id, after))

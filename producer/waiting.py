@@ -1,0 +1,54 @@
+"""Waiting for a run's end without polling: blocks on RQ's result stream of the run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from taskq.registry import clock
+from taskq.registry.effects import Command, Op
+from taskq.registry.errors import RunFailed, WaitTimeout
+from taskq.registry.keys import Keys
+from taskq.registry.runs.document import RunDocument, read_run
+from taskq.registry.runs.statuses import TERMINAL
+
+LONGEST_BLOCK: Final = 2.0
+"""Seconds that one blocking read takes at most; the status is looked at between two of them."""
+
+
+def wait_for(keys: Keys, run: str, timeout: float | None = None, block: float = LONGEST_BLOCK) -> Op[RunDocument]:
+    """The document of a run that has ended.
+
+    Args:
+        keys: of the namespace. ``run``: the run's id.
+        timeout: how long to wait in seconds; None for as long as it takes.
+        block: how long one read may block in seconds; must stay below the connection's socket timeout.
+
+    Raises:
+        NotFound: no such run, or its record has expired.
+        WaitTimeout: it has not ended in time; it goes on.
+    """
+    deadline = None if timeout is None else clock.monotonic() + timeout
+    results = keys.rq_results(run)
+    while True:
+        # The place in the stream is taken before the status is read: a result that is written in between ends the read below.
+        newest = yield Command("XREVRANGE", results, "+", "-", "COUNT", 1)
+        after = newest[0][0] if newest else "0-0"
+        document = yield from read_run(keys, run)
+        if document["status"] in TERMINAL:
+            return document
+        left = block if deadline is None else min(block, deadline - clock.monotonic())
+        if left <= 0:
+            raise WaitTimeout(f"run {run} has not ended within {timeout:g} s: it is {document['status']}", hint=f"see `taskq status {run}`")
+        yield Command("XREAD", "BLOCK", max(1, int(left * 1000)), "COUNT", 1, "STREAMS", results, after)
+
+
+def failure_of(document: RunDocument) -> RunFailed | None:
+    """The error to raise for a run that has ended without success; None if it succeeded."""
+    status, run = document["status"], document["run"]
+    if status == "succeeded":
+        return None
+    if status == "cancelled":
+        message = f"run {run} of {document['task']} was cancelled"
+    else:
+        message = f"run {run} of {document['task']} failed: {document['reason']}"
+    return RunFailed(message, run=run, status=status or "", reason=document["reason"], error=document["error"])

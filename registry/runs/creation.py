@@ -1,0 +1,107 @@
+"""Making runs: their ids, their limits, and the one call of ``enqueue.lua``."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from taskq.registry.codec import dumps
+from taskq.registry.effects import Arg, Call
+from taskq.registry.errors import InvalidInput
+from taskq.registry.keys import Keys
+from taskq.registry.scripts import load
+from taskq.registry.serializer import GUARD
+
+MAX_BATCH: Final = 500
+"""Runs in one call of the script: what Redis does without looking at another client."""
+
+INDEX_CAP: Final = 100_000
+"""Runs that an index lists. Retiring a task cancels what its index lists, so it is larger than a queue should ever be."""
+
+_ID_BYTES: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """One run to be created: its id, its encoded parameters (`encode`), and the body of its queued event or ``""``."""
+
+    run: str
+    data: bytes
+    event: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the runs of one call have in common.
+
+    Args:
+        task: whose runs they are. ``queue``: ours, without the namespace.
+        timeout: of the spec, in seconds. ``limit``: the caller's own timeout instead, or None.
+        revision: of the registry that they were validated against, as text; ``""`` for any.
+        pin: version that they must run on, or None.
+        trigger: what made them. ``cause``: id of what caused them, or ``""``.
+        once: key of the idempotency record, or None. ``once_ttl``: how long it is kept, in seconds.
+    """
+
+    task: str
+    queue: str
+    timeout: float
+    revision: str = ""
+    limit: float | None = None
+    pin: int | None = None
+    trigger: str = "client"
+    cause: str = ""
+    once: str | None = None
+    once_ttl: float = 86_400.0
+
+
+def new_ids(count: int) -> list[str]:
+    """Fresh run ids: 96 random bits each, in hex."""
+    text = os.urandom(_ID_BYTES * count).hex()
+    width = _ID_BYTES * 2
+    return [text[at : at + width] for at in range(0, len(text), width)]
+
+
+def encode(task: str, params: dict[str, Any], max_params: int) -> bytes:
+    """Validated parameters as a run's ``data``.
+
+    Raises:
+        InvalidInput: they can't be serialised, or are larger than ``max_params`` bytes.
+    """
+    blob = dumps(params)
+    if len(blob) > max_params:
+        raise InvalidInput(
+            f"task {task}: the parameters take {len(blob):,} bytes, allowed are {max_params:,} (max_params)",
+            hint="pass a reference to the data (a path, a key) instead, or raise TASKQ_MAX_PARAMS",
+        )
+    return GUARD + blob
+
+
+def enqueue_call(keys: Keys, batch: Batch, runs: Sequence[NewRun]) -> Call:
+    """The script call that creates these runs, at most `MAX_BATCH`; with ``batch.once`` exactly one.
+
+    The reply is the script's: ``[b"moved", revision]``, ``[b"duplicate", run]`` or ``[b"ok", time, created…]``.
+    """
+    names = [keys.revision, keys.rq_queues, keys.rq_queue(batch.queue), keys.runs, keys.runs_of(batch.task), keys.events]
+    if batch.once is not None:
+        names.append(batch.once)
+    limit = batch.timeout if batch.limit is None else batch.limit
+    args: list[Arg] = [
+        batch.revision,
+        keys.rq,
+        keys.queue_name(batch.queue),
+        batch.task,
+        math.ceil(limit),
+        INDEX_CAP,
+        math.ceil(batch.once_ttl),
+        batch.trigger,
+        batch.cause,
+        "" if batch.pin is None else batch.pin,
+        "" if batch.limit is None else repr(batch.limit),
+    ]
+    for run in runs:
+        args += (run.run, run.data, run.event)
+    return Call(load("enqueue"), names, args)
