@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import redis
 
+# As packages: `Registry` and `Client` are loaded when a command first asks for them, not by every command.
+from taskq import producer, registry
 from taskq.cli.configuration import settings_of
 from taskq.cli.options import Options
-from taskq.registry.changes.registry import Registry
 from taskq.registry.connect import connect
-from taskq.registry.effects import Command, Op, run_sync, translate
+from taskq.registry.effects import Arg, Command, Op, run_sync, translate
 from taskq.registry.errors import TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """One command's way to Redis; the connection is made when it is first used."""
+    """One command's way to Redis; each part is made when it is first used."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -34,15 +35,20 @@ class Session:
         return connect(self.settings)
 
     @cached_property
-    def registry(self) -> Registry:
+    def registry(self) -> registry.Registry:
         """The registry on this connection."""
-        return Registry(self.redis, settings=self.settings)
+        return registry.Registry(self.redis, settings=self.settings)
+
+    @cached_property
+    def client(self) -> producer.Client:
+        """The client on this connection."""
+        return producer.Client(self.redis, settings=self.settings)
 
     def perform(self, op: Op[T]) -> T:
         """The value of an operation."""
         return run_sync(op, self.redis)
 
-    def ask(self, name: str, *args: str | bytes | float) -> Any:
+    def ask(self, name: str, *args: Arg) -> Any:
         """The reply to one Redis command."""
         return self.perform(_single(Command(name, *args)))
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from taskq.cli.output import printable
 
 _WIDTH = 100
-_MANY = 200
+MANY = 200  # rows that people see unless they ask for all
 
 # What words of state look like, so that trouble is seen at a glance.
 STYLES = {
