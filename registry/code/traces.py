@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 from typing import Final
 
 # The folder of each of our rooms: frames in them, and in the import machinery, say nothing to the author of a task.
-_OURS: Final = str(Path(__file__).resolve().parents[1])
+_OURS: Final = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 _MACHINERY: Final = "<frozen importlib"
 
 
@@ -16,7 +17,7 @@ def format_error(error: BaseException, *ours: str) -> str:
 
     Args:
         error: the exception.
-        ours: folders whose frames are left out besides taskq's registry.
+        ours: folders (ending in a separator) whose frames are left out besides taskq's registry.
     """
     folders = (_OURS, *ours)
     shown = traceback.TracebackException.from_exception(error)
