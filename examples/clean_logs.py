@@ -75,12 +75,13 @@ def clean_logs(folder: str = "var/logs", keep_days: float = 14, keep_bytes: int 
     if keep_days < 0 or keep_bytes < 0:
         raise ValueError(f"keep_days ({keep_days}) and keep_bytes ({keep_bytes}) must not be negative")
     if not place.is_dir():
-        raise FileNotFoundError(f"there is no directory {place.absolute()}; give folder=/an/absolute/path, or make sample data: examples/make_data.py")
+        raise FileNotFoundError(f"there is no directory {place.absolute()}; give folder=/an/absolute/path, or run examples/make_data.py")
     rotated = without_live(find_rotated(place), place)
-    doomed = choose(rotated, now=time.time(), keep_seconds=keep_days * DAY, keep_bytes=keep_bytes)
+    now = time.time()
+    doomed = choose(rotated, now=now, keep_seconds=keep_days * DAY, keep_bytes=keep_bytes)
     removed = doomed if dry_run else [log for log in doomed if remove(log)]
     for log in removed:
-        print(f"{'would remove' if dry_run else 'removed'} {log.path.name}: {log.size:,} bytes, {(time.time() - log.at) / DAY:.1f} days old")
+        print(f"{'would remove' if dry_run else 'removed'} {log.path.name}: {log.size:,} bytes, {(now - log.at) / DAY:.1f} days old")
     left = [log for log in rotated if log not in set(removed)]
     return {
         "folder": str(place.absolute()),
@@ -109,7 +110,8 @@ def find_rotated(folder: Path) -> list[Rotated]:
         parts = match.groupdict()
         family = parts.get("live") or f"{parts['stem']}.log"
         at = day_end(parts.get("date")) or state.st_mtime
-        found.append(Rotated(path, family, int(parts.get("number") or 0), at, state.st_size, (state.st_dev, state.st_ino), bool(parts["packed"])))
+        identity = (state.st_dev, state.st_ino)
+        found.append(Rotated(path, family, int(parts.get("number") or 0), at, state.st_size, identity, bool(parts["packed"])))
     return sorted(found, key=lambda log: (log.at, -log.number, log.path.name))  # of one age: the higher number is the older
 
 

@@ -45,14 +45,15 @@ h2 { font-size: 15px; margin: 0 0 12px; }
 p.range { color: var(--soft); margin: 4px 0 24px; }
 section, .figure { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 18px 20px; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 14px; margin-bottom: 14px; }
-.figure b { display: block; font-size: 26px; line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; letter-spacing: -0.01em; }
+.figure b { display: block; font-size: 26px; line-height: 1.25; font-weight: 650; font-variant-numeric: tabular-nums; }
 .figure span, .figure small { color: var(--soft); font-size: 13px; }
 .figure small.good { color: var(--good); } .figure small.bad { color: var(--bad); }
 section { margin-bottom: 14px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 14px; }
 .head { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 4px 16px; }
 .legend { color: var(--soft); font-size: 13px; display: flex; gap: 16px; }
-.legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; background: var(--bar); margin-right: 6px; vertical-align: -1px; }
+.legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; background: var(--bar); margin-right: 6px;
+  vertical-align: -1px; }
 .legend i.line { height: 3px; background: var(--line); vertical-align: 4px; width: 16px; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
@@ -63,10 +64,12 @@ th { text-align: left; font-weight: 500; color: var(--soft); font-size: 13px; bo
 td { padding: 7px 0; border-bottom: 1px solid var(--rule); vertical-align: middle; } tr:last-child td { border-bottom: 0; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; padding-left: 14px; }
 .pair td:first-child { width: 58%; }
-.meter { height: 6px; border-radius: 3px; background: var(--rule); margin-top: 4px; } .meter i { display: block; height: 6px; border-radius: 3px; background: var(--bar); }
+.meter { height: 6px; border-radius: 3px; background: var(--rule); margin-top: 4px; }
+.meter i { display: block; height: 6px; border-radius: 3px; background: var(--bar); }
 summary { cursor: pointer; color: var(--soft); } details table { margin-top: 12px; }
 footer { color: var(--soft); font-size: 13px; margin-top: 20px; }
 """
+LEGEND = '<div class="legend"><span><i></i>Revenue</span><span><i class="line"></i>7-day average</span></div>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,8 @@ def read(db: sqlite3.Connection, days: int, last: date) -> Report:
     """The report's figures, read as of one moment."""
     first = last - timedelta(days=days - 1)
     db.execute("BEGIN")
-    by_day = {date.fromisoformat(day): total for day, total in totals(db, "substr(placed_at, 1, 10)", first - timedelta(days=AVERAGE - 1), last)}
+    rows = totals(db, "substr(placed_at, 1, 10)", first - timedelta(days=AVERAGE - 1), last)
+    by_day = {date.fromisoformat(day): total for day, total in rows}
     sums = [by_day.get(first + timedelta(days=step), Total(0, 0, 0)) for step in range(1 - AVERAGE, days)]
     averages = [sum(total.cents for total in sums[step : step + AVERAGE]) / AVERAGE for step in range(days)]
     report = Report(
@@ -174,7 +178,8 @@ def read(db: sqlite3.Connection, days: int, last: date) -> Report:
 def totals(db: sqlite3.Connection, what: str, first: date, last: date) -> list[tuple[str, Total]]:
     """Sums by ``what`` (an SQL expression of this module) over the days from ``first`` to ``last``, most revenue first."""
     rows = db.execute(
-        f"SELECT {what}, count(*), sum(status IN {LOST}), sum(CASE WHEN status IN {LOST} THEN 0 ELSE quantity * unit_price_cents END) "
+        f"SELECT {what}, count(*), sum(status IN {LOST}), "  # noqa: S608  # both are texts of this module
+        f"sum(CASE WHEN status IN {LOST} THEN 0 ELSE quantity * unit_price_cents END) "
         "FROM orders WHERE placed_at >= ? AND placed_at < ? GROUP BY 1 ORDER BY 4 DESC, 1",
         (first.isoformat(), (last + timedelta(days=1)).isoformat()),
     )
@@ -228,7 +233,7 @@ def page(report: Report, made: datetime) -> str:
 <p class="range">{period}, compared with the {len(report.days)} days before</p>
 <div class="figures">{"".join(figures)}</div>
 <section>
-<div class="head"><h2>Revenue a day</h2><div class="legend"><span><i></i>Revenue</span><span><i class="line"></i>7-day average</span></div></div>
+<div class="head"><h2>Revenue a day</h2>{LEGEND}</div>
 {chart(report.days)}
 </section>
 <div class="pair">
@@ -264,7 +269,7 @@ def change(now: float, before: float, *, less_is_good: bool = False) -> tuple[st
 
 def chart(days: Sequence[tuple[date, Total, float]]) -> str:
     """Bars a day and the line of the average, with a scale, as SVG."""
-    top = nice_top(max(max(total.cents for _, total, _ in days), max(average for *_, average in days), 100))
+    top = nice_top(max(100, *(max(total.cents, average) for _, total, average in days)))
     step = (WIDTH - LEFT - RIGHT) / len(days)
     base, high = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
     width = max(1.0, min(step * 0.72, 44))
@@ -277,7 +282,10 @@ def chart(days: Sequence[tuple[date, Total, float]]) -> str:
     for number, (day, total, average) in enumerate(days):
         middle = LEFT + step * (number + 0.5)
         points.append(f"{middle:.1f},{base - high * average / top:.1f}")
-        parts.append(bar(day, total, middle - width / 2, width, base, high * total.cents / top, (LEFT + step * number, step)))
+        text = f"{day:%a %-d %B}: {money(total.cents, cents=True)}, {total.orders} orders"
+        hit = f'<rect class="hit" x="{middle - step / 2:.1f}" y="{TOP}" width="{step:.1f}" height="{high}"/>'
+        shape = bar(middle - width / 2, base, width, high * total.cents / top)
+        parts.append(f'<g class="day"><title>{text}</title>{hit}<path class="bar" d="{shape}"/></g>')
     every = max(1, round(len(days) / 10))
     for number in range(len(days) - 1, -1, -every):
         label = f"{days[number][0]:%-d %b}"
@@ -286,14 +294,11 @@ def chart(days: Sequence[tuple[date, Total, float]]) -> str:
     return "\n".join(parts)
 
 
-def bar(day: date, total: Total, x: float, width: float, base: float, height: float, column: tuple[float, float]) -> str:
-    """One day's bar with its text; the whole column answers to the pointer."""
+def bar(x: float, base: float, width: float, height: float) -> str:
+    """The outline of a bar that stands on ``base``, its upper corners rounded."""
     radius = min(3.0, width / 2, height)
     outline = f"M{x:.1f},{base}v{-(height - radius):.1f}q0,{-radius:.1f} {radius:.1f},{-radius:.1f}h{width - 2 * radius:.1f}"
-    outline += f"q{radius:.1f},0 {radius:.1f},{radius:.1f}v{height - radius:.1f}z"
-    text = f"{day:%a %-d %B}: {money(total.cents, cents=True)}, {total.orders} orders"
-    hit = f'<rect class="hit" x="{column[0]:.1f}" y="{TOP}" width="{column[1]:.1f}" height="{base - TOP}"/>'
-    return f'<g class="day"><title>{text}</title>{hit}<path class="bar" d="{outline}"/></g>'
+    return f"{outline}q{radius:.1f},0 {radius:.1f},{radius:.1f}v{height - radius:.1f}z"
 
 
 def nice_top(value: float) -> float:

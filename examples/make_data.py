@@ -37,7 +37,16 @@ PRODUCTS = (
     ("Kettle, 0.8 l", 8450),
     ("Tea towel “Küche”", 850),
 )
-CUSTOMERS = ("Ada Byron", "Jörg Müller", "Zoë O'Neill", "Smith, Jones & Sons", "Łukasz Wiśniewski", "Chloé Dubois", "Bob <bob@example.org>", "山田 花子")
+CUSTOMERS = (
+    "Ada Byron",
+    "Jörg Müller",
+    "Zoë O'Neill",
+    "Smith, Jones & Sons",
+    "Łukasz Wiśniewski",
+    "Chloé Dubois",
+    "Bob <bob@example.org>",
+    "山田 花子",
+)
 COUNTRIES = ("DE", "DE", "DE", "FR", "FR", "NL", "PL", "AT", "GB", "JP")
 PATHS = ("/", "/shop", "/shop/mug", "/cart", "/checkout", "/assets/app.css", "/assets/app.js", "/api/orders", "/favicon.ico", "/old-page")
 AGENTS = ("Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0", "Mozilla/5.0 (iPhone; CPU iPhone OS 26_1 like Mac OS X)", "curl/8.14.1")
@@ -117,7 +126,8 @@ def messages() -> list[tuple[str, str, str]]:
     start = datetime.combine(LAST_DAY, time(8), UTC)
     rows = []
     for number in range(250):
-        body = {"type": dice.pick(("order.paid", "order.shipped", "stock.low")), "order": f"A-{dice.below(2000):05d}", "text": dice.pick(CUSTOMERS)}
+        kind = dice.pick(("order.paid", "order.shipped", "stock.low"))
+        body = {"type": kind, "order": f"A-{dice.below(2000):05d}", "text": dice.pick(CUSTOMERS)}
         rows.append((f"m-{number:04d}", json.dumps(body, ensure_ascii=False), (start + timedelta(seconds=90 * number)).isoformat()))
     return rows
 

@@ -75,7 +75,7 @@ def push_messages(
     """
     path = Path(outbox)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path.absolute()}; give outbox=/an/absolute/path, or make sample data: examples/make_data.py")
+        raise FileNotFoundError(f"there is no file {path.absolute()}; give outbox=/an/absolute/path, or run examples/make_data.py")
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as db:
         if url:
             return push(ctx, db, url, limit, request_timeout)
@@ -216,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Say nothing: a line for each message would drown the run's log."""
 
 
@@ -247,7 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="A receiver for push_messages.")
     receiver = parser.add_subparsers(required=True).add_parser("receiver", help="store what is POSTed to /messages")
     receiver.add_argument("--port", type=int, default=8799, help="where to listen on 127.0.0.1; 0: a free port (default: 8799)")
-    receiver.add_argument("--database", type=Path, default=Path("var/received.db"), help="where to store messages (default: var/received.db)")
+    receiver.add_argument("--database", type=Path, default=Path("var/received.db"), help="an SQLite file (default: var/received.db)")
     options = parser.parse_args(arguments)
     options.database.parent.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
