@@ -20,7 +20,7 @@ _LATEST = 50
 _PATIENCE = 0.5  # completion must not keep a shell waiting
 
 
-class Name(click.ParamType):
+class Name(click.ParamType[str]):
     """A name by the grammar of `taskq.registry.names`, completed from the server where that is near."""
 
     def __init__(self, kind: str, offers: Callable[[Session, str], list[str]]) -> None:
@@ -53,7 +53,7 @@ def _runs(opened: Session, incomplete: str) -> list[str]:
     return [run for run in runs if run.startswith(incomplete)]
 
 
-class Seconds(click.ParamType):
+class Seconds(click.ParamType[float]):
     """A duration: seconds, or text such as ``30s`` and ``1m30s``."""
 
     name = "duration"

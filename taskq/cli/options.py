@@ -69,7 +69,7 @@ class Command(click.Command):
         own: list[tuple[str, str]] = []
         common: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
             if record is not None:
                 (common if param.name in COMMON else own).append(record)
         for title, records in (("Options", own), ("Common options", common)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from rich.console import Console
@@ -40,39 +39,35 @@ STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column. ``keep``: never shortened (ids, which are copied); otherwise it is cut with an ellipsis where room lacks."""
-
-    title: str
-    align: Literal["left", "right"] = "left"
-    keep: bool = False
-    wrap: bool = False
-
-
 def console() -> Console:
     """A console on stdout with the width that tables have."""
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or _WIDTH)
     return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-def table(columns: Sequence[Column | str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print a table; ``empty`` is said where there are no rows.
+def table(heads: str, rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Print a table.
 
-    A cell is text; None is shown as ``-``.
+    Args:
+        heads: the columns' titles, separated by blanks (``_`` stands for a blank within one). A title may end in a mark:
+            ``>`` aligns to the right, ``!`` is never shortened (ids, which are copied), ``~`` is wrapped where room lacks;
+            a column without a mark is cut with an ellipsis.
+        rows: a cell is text; None and empty text are shown as ``-``.
+        empty: what is said where there are no rows.
     """
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in (Column(item) if isinstance(item, str) else item for item in columns):
-        overflow: Literal["fold", "ellipsis"] = "fold" if column.wrap or column.keep else "ellipsis"
-        made.add_column(column.title, justify=column.align, no_wrap=not column.wrap, overflow=overflow, min_width=0)
-    count = 0
-    for row in rows:
-        made.add_row(*(cell(value) for value in row))
-        count += 1
-    if count:
-        console().print(made)
-    else:
+    cells = [[cell(value) for value in row] for row in rows]
+    if not cells:
         console().print(Text(empty, style="dim"))
+        return
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for head in heads.split():
+        title, mark = head.rstrip(">!~").replace("_", " "), head[-1]
+        overflow: Literal["fold", "ellipsis"] = "fold" if mark in "~!" else "ellipsis"
+        width = max((row[len(made.columns)].cell_len for row in cells), default=0) if mark == "!" else None
+        made.add_column(title, justify="right" if mark == ">" else "left", no_wrap=mark != "~", overflow=overflow, min_width=width)
+    for row in cells:
+        made.add_row(*row)
+    console().print(made)
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:

@@ -42,7 +42,7 @@ def took(start: str | None, end: str | None) -> str:
     seconds = max(0.0, (parse(end) - parse(start)).total_seconds())
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004  # a minute
+    if seconds < 60:  # a minute
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} m {int(seconds % 60)} s"
 

@@ -11,8 +11,8 @@ from taskq.cli.arguments import SECONDS, TASK, VERSION, read_object, split_param
 from taskq.cli.options import Options, command
 from taskq.cli.session import Session, session
 from taskq.producer import Run
-from taskq.registry.errors import NotFound, RunFailed, TaskqError, Unsupported, WaitTimeout
 from taskq.registry.code.validation import Validator
+from taskq.registry.errors import NotFound, RunFailed, TaskqError, Unsupported, WaitTimeout
 from taskq.registry.model.record import TaskRecord, VersionRecord
 from taskq.registry.model.spec import Parameters
 
@@ -76,7 +76,7 @@ def _parameters(opened: Session, task: str, version: int | None) -> Parameters:
 
 def _print_enqueued(options: Options, run: Run[Any]) -> None:
     if options.json:
-        document = {name: run.document[name] for name in ("run", "task", "version", "status")}  # type: ignore[literal-required]  # names of the document
+        document = {"run": run.id, "task": run.task, "version": run.version, "status": run.status}
         output.document(document | {"deduplicated": run.deduplicated})
         return
     click.echo(run.id)

@@ -10,11 +10,11 @@ from taskq.cli import output
 from taskq.cli.arguments import RUN, TASK
 from taskq.cli.options import Options, command
 from taskq.cli.session import Session, session
-from taskq.cli.tables import MANY, Column, facts, table
+from taskq.cli.tables import MANY, facts, table
 from taskq.cli.words import ago, counted, last_line, local, took
 from taskq.registry.runs.cancellation import cancel_run
 from taskq.registry.runs.creation import INDEX_CAP
-from taskq.registry.runs.document import RunDocument, read_run
+from taskq.registry.runs.document import Attempt, RunDocument, read_run
 from taskq.registry.runs.index import list_runs
 from taskq.registry.runs.logs import FIRST, LogLine, read_logs
 from taskq.registry.runs.statuses import STATUSES, TERMINAL
@@ -41,7 +41,6 @@ def runs_command(options: Options, *, task: str | None, status: str | None, ever
     if options.json:
         output.document(found)
         return
-    columns = [Column("RUN", keep=True), "TASK", Column("V", "right"), "STATUS", Column("TRY", "right"), "QUEUED", Column("TOOK", "right"), "ERROR"]
     rows = [
         (
             run["run"],
@@ -55,7 +54,7 @@ def runs_command(options: Options, *, task: str | None, status: str | None, ever
         )
         for run in found
     ]
-    table(columns, rows, empty="no runs; `taskq run TASK` enqueues one")
+    table("RUN! TASK V> STATUS TRY> QUEUED TOOK> ERROR", rows, empty="no runs; `taskq run TASK` enqueues one")
     if len(found) == limit:
         output.note(f"The newest {limit}; --all shows all.")
 
@@ -105,14 +104,14 @@ def _print_status(run: RunDocument) -> None:
     )
     if run["attempts"]:
         click.echo()
-        columns = [Column("TRY", "right"), Column("V", "right"), "WORKER", "OUTCOME", "STARTED", Column("TOOK", "right"), "ERROR"]
-        rows = [
-            (item["attempt"], item["version"], item["worker"], item["outcome"], local(item["started_at"]), took(item["started_at"], item["ended_at"]), item["error"])
-            for item in run["attempts"]
-        ]
-        table(columns, rows, empty="")
+        table("TRY> V> WORKER OUTCOME STARTED TOOK> ERROR", map(_attempt, run["attempts"]), empty="")
     if run["error"]:
         click.echo(f"\n{output.printable(run['error'].rstrip())}")
+
+
+def _attempt(item: Attempt) -> tuple[object, ...]:
+    length = took(item["started_at"], item["ended_at"])
+    return item["attempt"], item["version"], item["worker"], item["outcome"], local(item["started_at"]), length, item["error"]
 
 
 @command(

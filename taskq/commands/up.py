@@ -58,11 +58,7 @@ class People:
 
     def ready(self, rows: list[Row], late: list[str]) -> None:
         """The table, and what to do now."""
-        tables.table(
-            ["RUNS", tables.Column("PID", align="right"), "WHAT", "WHERE"],
-            [(row.name, row.pid, row.what, row.where) for row in rows],
-            empty="nothing runs",
-        )
+        tables.table("RUNS! PID> WHAT WHERE~", [(row.name, row.pid, row.what, row.where) for row in rows], empty="")
         if any("127.0.0.1" in row.where for row in rows):
             click.echo("\nThe server's password is in .taskq/up.json.")
         click.echo("\nIn a second terminal: taskq register FILE, then taskq run TASK --wait. Ctrl-C stops all of it.")

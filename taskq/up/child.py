@@ -120,7 +120,7 @@ class Child:
             if os.getppid() != parent:
                 os._exit(1)
 
-        self._process = subprocess.Popen(  # noqa: S603  # our own programs only
+        self._process = subprocess.Popen(  # our own programs only
             self._argv(self._starts),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from taskq.cli.overview import live_workers
 from taskq.registry import clock
 from taskq.registry.connect import connect_worker
-from taskq.registry.effects import Command, Op, Pipeline, run_async
-from taskq.registry.errors import FormatUnknown, ServerUnreachable, TaskqError
+from taskq.registry.effects import run_async
+from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.keys import Keys
-from taskq.registry.model.worker import WorkerReport
 from taskq.registry.settings import Settings
 from taskq.up.child import Child, Listener
 from taskq.up.home import Home
@@ -154,7 +154,7 @@ class _Keeper:
 
         async def missing() -> set[str]:
             wanted = {child.pid: child.name for child in self._children[1:] if child.pid}
-            reports = await run_async(_reports(keys), client)
+            reports = await run_async(live_workers(keys, self._settings), client)
             ready = {report.pid for report in reports if report.state != "starting"}
             return {name for pid, name in wanted.items() if pid not in ready}
 
@@ -238,13 +238,3 @@ def _negated(missing: Callable[[], Awaitable[set[str]]]) -> Callable[[], Awaitab
         return None if await missing() else "all"
 
     return complete
-
-
-def _reports(keys: Keys) -> Op[list[WorkerReport]]:
-    names: list[bytes] = yield Command("ZRANGE", keys.workers, 0, -1)
-    blobs = yield Pipeline([Command("HGET", keys.worker(name.decode()), "status") for name in names])
-    found = []
-    for blob in blobs:
-        with contextlib.suppress(FormatUnknown):  # a worker of another release is not one of ours
-            found.append(WorkerReport.load(blob or b""))
-    return found

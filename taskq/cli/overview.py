@@ -1,0 +1,134 @@
+"""Operations that put together what `queues` and `doctor` show: queues, live workers, failed loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypedDict
+
+from taskq.registry import clock
+from taskq.registry.effects import Command, Op, Pipeline
+from taskq.registry.errors import FormatUnknown
+from taskq.registry.keys import Keys
+from taskq.registry.model.record import TaskRecord
+from taskq.registry.model.worker import LoadReport, WorkerReport
+from taskq.registry.settings import Settings
+
+_LOAD = b"load:"
+
+
+class QueueRow(TypedDict):
+    """One queue: runs that wait, run, or are put aside since their task is paused; active tasks on it; workers that serve it."""
+
+    queue: str
+    queued: int
+    running: int
+    parked: int
+    tasks: int
+    workers: list[str]
+
+
+def live_workers(keys: Keys, settings: Settings) -> Op[list[WorkerReport]]:
+    """Reports of the workers that sent a heartbeat lately, by Redis' clock; those of another release are left out."""
+    seconds, _ = yield Command("TIME")
+    names: list[bytes] = yield Command("ZRANGE", keys.workers, int(seconds) - settings.worker_ttl, "+inf", "BYSCORE")
+    blobs = yield Pipeline([Command("HGET", keys.worker(name.decode()), "status") for name in names])
+    found = []
+    for blob in blobs:
+        try:
+            found.append(WorkerReport.load(blob or b""))
+        except FormatUnknown:
+            continue
+    return found
+
+
+def queue_rows(keys: Keys, settings: Settings) -> Op[list[QueueRow]]:
+    """Each queue that holds runs, is served by a live worker, or is named by a task that is not retired; by name."""
+    workers = yield from live_workers(keys, settings)
+    known: list[bytes] = yield Command("SMEMBERS", keys.rq_queues)
+    records = _records((yield Command("HVALS", keys.registry)))
+    start = keys.rq_queue("")
+    names = {key.decode().removeprefix(start) for key in known if key.decode().startswith(start)}
+    names |= {queue for worker in workers for queue in worker.queues} | {record.spec.queue for record in records}
+    parked = yield from _parked(keys, records)
+    ordered = sorted(names)
+    counts = yield Pipeline([command for name in ordered for command in _counts(keys, name)])
+    return [
+        QueueRow(
+            queue=name,
+            queued=counts[2 * at],
+            running=counts[2 * at + 1],
+            parked=parked.get(name, 0),
+            tasks=sum(record.spec.queue == name for record in records),
+            workers=sorted(worker.worker for worker in workers if name in worker.queues),
+        )
+        for at, name in enumerate(ordered)
+    ]
+
+
+def failed_loads(keys: Keys, workers: Iterable[WorkerReport]) -> Op[list[tuple[str, LoadReport]]]:
+    """Worker and report of each version that a worker could not load, as far as the route still names it."""
+    names = [worker.worker for worker in workers]
+    hashes = yield Pipeline([Command("HGETALL", keys.worker(name)) for name in names])
+    routes = {record.task: record.route for record in _records((yield Command("HVALS", keys.registry)))}
+    found = []
+    for name, fields in zip(names, hashes, strict=True):
+        for report in _failed(fields):
+            route = routes.get(report.task)
+            if route and report.version in (route.stable, route.staged):
+                found.append((name, report))
+    return found
+
+
+def clock_skew(seconds: float, before: float, after: float) -> float:
+    """How far the server's clock is ahead of this machine's, given its time and ours before and after the question."""
+    if before <= seconds <= after:
+        return 0.0
+    return seconds - (before if seconds < before else after)
+
+
+def server_time() -> Op[tuple[float, float]]:
+    """Skew of the server's clock and duration of one round trip, in seconds."""
+    yield Command("PING")
+    begin, before = clock.monotonic(), clock.now()
+    seconds, microseconds = yield Command("TIME")
+    return clock_skew(int(seconds) + int(microseconds) / 1e6, before, clock.now()), clock.monotonic() - begin
+
+
+def _failed(fields: dict[bytes, bytes]) -> list[LoadReport]:
+    reports = []
+    for field, blob in fields.items():
+        if field.startswith(_LOAD):
+            try:
+                report = LoadReport.load(blob)
+            except FormatUnknown:
+                continue
+            if report.state == "failed":
+                reports.append(report)
+    return reports
+
+
+def _records(blobs: Iterable[bytes]) -> list[TaskRecord]:
+    records = []
+    for blob in blobs:
+        try:
+            record = TaskRecord.load(blob)
+        except FormatUnknown:
+            continue
+        if record.state != "retired":
+            records.append(record)
+    return records
+
+
+def _parked(keys: Keys, records: Iterable[TaskRecord]) -> Op[dict[str, int]]:
+    queues = {record.task: record.spec.queue for record in records}
+    tasks = sorted(task.decode() for task in (yield Command("SMEMBERS", keys.parked_tasks)))
+    lengths = yield Pipeline([Command("LLEN", keys.parked(task)) for task in tasks])
+    counts: dict[str, int] = {}
+    for task, length in zip(tasks, lengths, strict=True):
+        queue = queues.get(task, "default")
+        counts[queue] = counts.get(queue, 0) + length
+    return counts
+
+
+def _counts(keys: Keys, queue: str) -> tuple[Command, Command]:
+    return Command("LLEN", keys.rq_queue(queue)), Command("ZCARD", keys.rq_registry("wip", queue))

@@ -1,0 +1,200 @@
+"""``doctor``: checks of server and fleet, each with what to do where it fails."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import redis
+
+from taskq.cli import output
+from taskq.cli.options import Options, command
+from taskq.cli.overview import failed_loads, live_workers, queue_rows, server_time
+from taskq.cli.session import Session, session
+from taskq.cli.tables import table
+from taskq.cli.words import counted, last_line
+from taskq.registry.errors import ServerUnreachable, TaskqError
+from taskq.registry.model.worker import WorkerReport
+
+_OLDEST_SERVER = (7, 0)
+_SLOW = 0.05  # seconds for one round trip
+_SKEW = 1.0
+_FULL = 0.9
+_SHOWN = 3
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding. ``fix`` says what to do, None where nothing is to be done."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str | None = None
+
+
+@command(
+    "doctor",
+    examples="""
+    taskq doctor
+    taskq doctor --json | jq '.checks[] | select(.ok | not)'
+    """,
+)
+def doctor_command(options: Options) -> None:
+    """Check server and fleet, and say what to do; exit 1 if something is not well."""
+    with session(options) as opened:
+        checks = examine(opened)
+    ok = all(check.ok for check in checks)
+    if options.json:
+        output.document({"ok": ok, "checks": [asdict(check) for check in checks]})
+    else:
+        table("STATE CHECK DETAIL~", map(_row, checks), empty="")
+        failed = sum(not check.ok for check in checks)
+        output.note("All is well." if ok else f"{counted(failed, 'check')} failed.")
+    if not ok:
+        raise click.exceptions.Exit(1)
+
+
+def _row(check: Check) -> tuple[str, str, str]:
+    detail = check.detail if check.ok or not check.fix else f"{check.detail}\n→ {check.fix}"
+    return ("ok" if check.ok else "failed"), check.name, detail
+
+
+def examine(opened: Session) -> list[Check]:
+    """All checks in order; without a server only those that need none."""
+    try:
+        skew, latency = opened.perform(server_time())
+    except ServerUnreachable as error:
+        return [Check("server", ok=False, detail=error.message, fix=error.hint or None), *_local()]
+    info: dict[str, Any] = opened.redis.info()
+    workers = opened.perform(live_workers(opened.keys, opened.settings))
+    remote: list[Callable[[], Check]] = [
+        partial(_server, info, latency),
+        partial(_durability, opened, info),
+        partial(_memory, info),
+        partial(_clock, skew),
+        partial(_workers, workers),
+        partial(_behind, opened, workers),
+        partial(_queues, opened),
+        partial(_loads, opened, workers),
+    ]
+    return [_safely(make) for make in remote] + _local()
+
+
+def _safely(make: Callable[[], Check]) -> Check:
+    try:
+        return make()
+    except TaskqError as error:
+        name = getattr(make, "func", make).__name__.strip("_")
+        return Check(name, ok=False, detail=error.message, fix=error.hint or None)
+
+
+def _server(info: dict[str, Any], latency: float) -> Check:
+    spoken = str(info["redis_version"])
+    name = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {spoken}"
+    detail = f"{name} answers in {latency * 1000:.1f} ms"
+    if tuple(int(part) for part in spoken.split(".")[:2]) < _OLDEST_SERVER:
+        return Check("server", ok=False, detail=f"{detail}; taskq needs 7.0", fix="upgrade the server to Redis 7.0 or Valkey")
+    if latency > _SLOW:
+        return Check("server", ok=False, detail=detail, fix="bring server and programs closer together, or see SLOWLOG GET")
+    return Check("server", ok=True, detail=detail)
+
+
+def _durability(opened: Session, info: dict[str, Any]) -> Check:
+    if not info.get("aof_enabled"):
+        lost = "no append-only file: a crash of the server loses acknowledged runs"
+        return Check("durability", ok=False, detail=lost, fix="set appendonly yes and appendfsync always")
+    if info.get("aof_last_write_status", "ok") != "ok":
+        return Check("durability", ok=False, detail="the last write of the append-only file failed", fix="check the disk of the server")
+    policy = _configured(opened, "appendfsync")
+    told = {
+        "always": "appendfsync always: a crash of the server loses no acknowledged run",
+        "everysec": "appendfsync everysec: a crash of the server may lose about 2 s of acknowledged runs",
+        "no": "appendfsync no: a crash of the machine may lose half a minute of acknowledged runs",
+    }
+    if policy == "no":
+        return Check("durability", ok=False, detail=told["no"], fix="set appendfsync always, or everysec")
+    return Check("durability", ok=True, detail=told.get(policy or "", "append-only file; the server does not tell how often it syncs"))
+
+
+def _configured(opened: Session, name: str) -> str | None:
+    """A setting of the server; None where it does not tell (managed servers refuse CONFIG)."""
+    try:
+        reply = opened.redis.config_get(name)
+    except redis.ResponseError:
+        return None
+    return str(reply[name]) if isinstance(reply, dict) and name in reply else None
+
+
+def _memory(info: dict[str, Any]) -> Check:
+    policy, most, used = info.get("maxmemory_policy", "noeviction"), int(info.get("maxmemory", 0)), int(info["used_memory"])
+    detail = f"{used / 2**20:.0f} MiB used of {f'{most / 2**20:.0f} MiB' if most else 'no limit'}, policy {policy}"
+    if policy != "noeviction" and most:
+        return Check("memory", ok=False, detail=f"{detail}: a full server throws away runs", fix="set maxmemory-policy noeviction")
+    if most and used > _FULL * most:
+        return Check("memory", ok=False, detail=detail, fix="raise maxmemory, or keep results for less long (result_ttl)")
+    return Check("memory", ok=True, detail=detail)
+
+
+def _clock(skew: float) -> Check:
+    detail = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine" if skew else "the server's and this machine's agree"
+    if abs(skew) > _SKEW:
+        return Check("clock", ok=False, detail=f"the server is {detail}", fix="let NTP set both clocks; leases follow the server's")
+    return Check("clock", ok=True, detail=detail)
+
+
+def _workers(workers: list[WorkerReport]) -> Check:
+    if not workers:
+        return Check("workers", ok=False, detail="none is alive: runs wait", fix="start one: `taskq worker` (or `taskq up`)")
+    executors = sum(worker.executors for worker in workers)
+    named = _few([worker.worker for worker in workers])
+    return Check("workers", ok=True, detail=f"{len(workers)} alive with {counted(executors, 'executor')}: {named}")
+
+
+def _behind(opened: Session, workers: list[WorkerReport]) -> Check:
+    revision = int(opened.ask("GET", opened.keys.revision) or 0)
+    behind = [worker.worker for worker in workers if worker.revision < revision]
+    if behind:
+        fix = "ask again in a few seconds; then see that worker's log"
+        return Check("revision", ok=False, detail=f"{revision}; not yet applied by {_few(behind)}", fix=fix)
+    return Check("revision", ok=True, detail=f"{revision}" + (", applied everywhere" if workers else ""))
+
+
+def _queues(opened: Session) -> Check:
+    rows = opened.perform(queue_rows(opened.keys, opened.settings))
+    lost = [row["queue"] for row in rows if not row["workers"] and (row["queued"] or row["parked"] or row["tasks"])]
+    if lost:
+        return Check("queues", ok=False, detail=f"no worker serves {_few(lost)}", fix=f"taskq worker --queues {','.join(lost)}")
+    return Check("queues", ok=True, detail=f"{counted(len(rows), 'queue')}, {counted(sum(row['queued'] for row in rows), 'run')} waiting")
+
+
+def _loads(opened: Session, workers: list[WorkerReport]) -> Check:
+    failed = opened.perform(failed_loads(opened.keys, workers))
+    if failed:
+        named = [f"{report.task} {report.version} on {worker} ({last_line(report.error)})" for worker, report in failed]
+        task = failed[0][1].task
+        fix = f"see `taskq rollout {task}`; `taskq rollback {task} -m REASON`"
+        return Check("loads", ok=False, detail=f"can't be loaded: {_few(named)}", fix=fix)
+    return Check("loads", ok=True, detail="every routed version is loaded where it was tried")
+
+
+def _local() -> list[Check]:
+    try:
+        cgroup = (_CGROUP / "cgroup.controllers").read_text().split()
+        told = f"version 2 ({' '.join(cgroup) or 'no controllers'})"
+    except OSError:
+        told = "version 2 is not there; limits of resources can't be held"
+    parts = ", ".join(f"{name} {version(name)}" for name in ("taskq-fleet", "rq", "redis", "pydantic"))
+    return [Check("release", ok=True, detail=f"Python {platform.python_version()}, {parts}"), Check("cgroups", ok=True, detail=told)]
+
+
+def _few(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
