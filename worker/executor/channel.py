@@ -1,0 +1,129 @@
+"""The executor's end of the socketpair: frames in, frames out, coalesced.
+
+Frames to send are queued without a lock (a deque's append is atomic, and the signal handler and finalisers queue too) and written
+by whoever flushes: the loop, a task that logs much, or the flusher thread. One lock makes that one at a time; on the main
+thread the gate is held meanwhile, so that no stop cuts a frame in two.
+
+When the supervisor is gone (end-of-file, broken pipe) there is nobody to work for: the process ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections import deque
+from typing import Any, Final, NoReturn
+
+from taskq.registry import clock
+from taskq.worker.executor.gate import Gate
+from taskq.worker.link.protocol import Decoder, Kind, Message, ProtocolError, encode
+
+READ_SIZE: Final = 256 * 1024
+FLUSH_FRAMES: Final = 64
+FLUSH_AFTER: Final = 0.002
+EXIT_PROTOCOL: Final = 76  # EX_PROTOCOL of sysexits.h
+
+
+class Channel:
+    """Reads messages and writes frames; ends the process when the other side has gone."""
+
+    def __init__(self, sock: socket.socket, gate: Gate) -> None:
+        """
+        Args:
+            sock: our end, blocking.
+            gate: held while a frame is being written.
+        """
+        self._socket = sock
+        self._gate = gate
+        self._decoder = Decoder()
+        self._lock = threading.RLock()  # re-entrant: a finaliser may print while we are writing
+        self._writing = False
+        self._frames: deque[bytes] = deque()
+        self.since = 0.0  # when the oldest waiting frame was posted, monotonic
+
+    @property
+    def waiting(self) -> int:
+        """How many frames wait to be written."""
+        return len(self._frames)
+
+    @property
+    def due(self) -> bool:
+        """Whether enough frames wait, or the oldest for long enough, to be written now."""
+        waiting = len(self._frames)
+        return waiting >= FLUSH_FRAMES or (waiting > 0 and clock.monotonic() - self.since >= FLUSH_AFTER)
+
+    def post(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
+        """Queue a message; it leaves with the next `flush`.
+
+        Raises:
+            ProtocolError: it can't be sent: too large, or not serialisable.
+        """
+        frame = encode(kind, number, body)
+        if not self._frames:
+            self.since = clock.monotonic()
+        self._frames.append(frame)
+
+    def flush(self) -> None:
+        """Write all that waits."""
+        if not self._frames:
+            return
+        with self._gate, self._lock:
+            if self._writing:
+                return  # called by a finaliser in the midst of a write; the loop below takes its frames along
+            self._writing = True
+            try:
+                while self._frames:
+                    self._send(b"".join([self._frames.popleft() for _ in range(len(self._frames))]))
+            finally:
+                self._writing = False
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            self._gone()
+
+    def receive(self) -> list[Message]:
+        """The next messages; waits until there are some."""
+        while True:
+            try:
+                data = self._socket.recv(READ_SIZE)
+            except OSError:
+                self._gone()
+            messages = self._decode(data)
+            if messages:
+                return messages
+
+    def poll(self) -> list[Message]:
+        """The messages that are there already; does not wait."""
+        messages: list[Message] = []
+        while True:
+            try:
+                data = self._socket.recv(READ_SIZE, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return messages
+            except OSError:
+                self._gone()
+            messages += self._decode(data)
+            if len(data) < READ_SIZE:
+                return messages
+
+    def _decode(self, data: bytes) -> list[Message]:
+        if not data:
+            self._gone()
+        try:
+            return self._decoder.feed(data)
+        except ProtocolError as error:
+            os.write(2, f"executor {os.getpid()}: {error}\n".encode(errors="replace"))
+            os._exit(EXIT_PROTOCOL)
+
+    def forget(self) -> None:
+        """In a forked child: it must neither read nor write what belongs to its parent."""
+        self._socket.close()
+        self._frames.clear()
+        self._lock, self._writing = threading.RLock(), False
+
+    @staticmethod
+    def _gone() -> NoReturn:
+        os._exit(0)  # no exit handlers, no waiting for threads that task code left behind

@@ -1,0 +1,123 @@
+"""Stops: when an exception from outside may strike a run, and when it must wait.
+
+::
+
+    between runs ── signal ──▶ remembered; looked at when the next run begins (or read by the loop anyway)
+    inside a run ── signal ──▶ look: read the socket; a CANCEL for this run raises `TaskStopped` right there
+    inside a run, but sending (held) ── signal ──▶ remembered; looked at when the sending is done
+
+Everything here happens on the main thread: Python runs signal handlers there, between two bytecodes. What makes it correct is
+that each step either happens before or after one assignment: ``current`` names the run while its code may be struck,
+``held`` counts the sections of our own that must not be. A signal between runs is never lost, because `guard` sets ``current`` first
+and looks at ``signalled`` then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_WHY = {
+    "timeout": "the run exceeded its timeout",
+    "cancel": "the run was cancelled",
+    "shutdown": "the worker shuts down",
+}
+
+
+class TaskStopped(BaseException):
+    """The run was told to stop: timeout, cancel or shutdown. Not an `Exception`, so that ``except Exception`` lets it pass."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(_WHY.get(why, why))
+
+
+class Gate:
+    """Lets a stop through to the run in progress, at a moment that is safe.
+
+    Used as a context manager it holds stops back on the main thread (sections may nest).
+    """
+
+    def __init__(self) -> None:
+        self.current: int | None = None  # number of the run whose code may be struck now
+        self.why: str | None = None  # why it was told to stop; stays set until the next run
+        self.divert: Callable[[bool], bool] | None = None  # stops an async run in its own way; True: raise nevertheless
+        self.look: Callable[[], None] = _nothing  # reads the socket and calls `stop` for a CANCEL of `current`
+        self._signalled = False
+        self._held = 0
+        self._strikes = 0  # stops that were let through to this run
+        self._due = False  # a stop was read and has not been let through
+        self._main = threading.get_ident()
+
+    def guard(self, number: int, body: Callable[[], T]) -> T:
+        """Call ``body`` as the run ``number`` and return what it returns.
+
+        Raises:
+            BaseException: whatever the body raises.
+            TaskStopped: the run was told to stop; may be raised at any point of the body, also after its last line.
+        """
+        self.why, self._strikes, self._due = None, 0, False
+        try:
+            try:
+                self.current = number
+                if self._signalled:
+                    self.on_signal()
+                return body()
+            finally:
+                self.current = None
+        finally:
+            self.current = None  # again: a stop may have struck before the line above
+
+    def stop(self, why: str) -> None:
+        """Note that the current run shall stop; called by `look`. The first reason stays."""
+        self.why = self.why or why
+        self._due = True
+
+    def on_signal(self, _signal: int = 0, frame: FrameType | None = None) -> None:
+        """The handler of SIGUSR1.
+
+        Raises:
+            TaskStopped: the current run was told to stop.
+        """
+        self._signalled = True
+        if self.current is None or self._held:
+            return
+        self._read()
+        if self._due and self.current is not None:
+            self._due = False
+            self._strike(frame)
+
+    def _read(self) -> None:
+        self._held += 1  # a signal during this only sets the flag, and we look once more
+        try:
+            while self._signalled:
+                self._signalled = False
+                self.look()
+        finally:
+            self._held -= 1
+
+    def _strike(self, frame: FrameType | None) -> None:
+        self._strikes += 1
+        again = self._strikes > 1
+        if again and frame is not None and frame.f_code is Gate.guard.__code__:
+            return  # the first one is on its way out of `guard`: a second one would escape from it
+        if self.divert is None or self.divert(again):
+            raise TaskStopped(self.why or "")
+
+    def __enter__(self) -> None:
+        if threading.get_ident() == self._main:
+            self._held += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if threading.get_ident() != self._main:
+            return
+        self._held -= 1
+        if self._signalled and not self._held and self.current is not None:
+            self.on_signal()
+
+
+def _nothing() -> None:
+    """Nothing to look at yet."""

@@ -1,0 +1,142 @@
+"""The executor's loop: take a message, do what it says, answer; and read and write in large pieces."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import os
+import socket
+import sys
+from typing import Any, Final, TextIO, cast
+
+from taskq.registry import clock
+from taskq.worker.executor.channel import FLUSH_AFTER, Channel
+from taskq.worker.executor.flusher import Flusher
+from taskq.worker.executor.gate import Gate
+from taskq.worker.executor.inbox import Inbox
+from taskq.worker.executor.output import MAX_LINES, Capture, RunHandler, RunLog
+from taskq.worker.executor.process import install_signals
+from taskq.worker.executor.running import execute, outcome, told
+from taskq.worker.executor.versions import Versions
+from taskq.worker.link.protocol import PROTOCOL, Kind, Message
+
+_REASONS: Final = {"cancel": ("failed", "cancelled")}  # why a run never began → its outcome; every other is handed back
+
+
+class Executor:
+    """Works for the supervisor at the other end of a socket until that drains it or goes away."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """
+        Args:
+            sock: our end of the socketpair.
+        """
+        self._gate = Gate()
+        self._channel = Channel(sock, self._gate)
+        self._inbox = Inbox(self._gate, self._hand_back)
+        self._flusher = Flusher(self._next_due, self._flush)
+        self._log = RunLog(self._channel, self._gate, self._flusher.ring)
+        self._versions = Versions()
+        self._captures = [Capture(self._log, self._gate, level, sys.stderr) for level in ("STDOUT", "STDERR")]
+        self._work = {
+            Kind.RUN: self._run,
+            Kind.LOAD: self._load,
+            Kind.PROBE: self._probe,
+            Kind.INSPECT: self._inspect,
+            Kind.UNLOAD: self._unload,
+        }
+
+    def serve(self) -> None:
+        """Work until drained; then end the process."""
+        self._gate.look = self._look
+        install_signals(self._gate.on_signal, self._forked)
+        sys.stdout, sys.stderr = (cast(TextIO, capture) for capture in self._captures)
+        logging.basicConfig(level=logging.INFO, handlers=[RunHandler(self._log)])
+        self._flusher.start()
+        gc.freeze()  # what is here now stays: the collector need not look at it again and again
+        self._channel.post(Kind.HELLO, 0, {"protocol": PROTOCOL, "pid": os.getpid()})
+        while self._inbox or not self._inbox.draining:
+            if not self._inbox:
+                self._channel.flush()
+                self._inbox.add(self._channel.receive())
+                continue
+            message = self._inbox.take()
+            self._work[message.kind](message)
+            if self._channel.due:
+                self._channel.flush()
+                self._inbox.add(self._channel.poll())
+        self._versions.unload_all()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._channel.flush()
+        os._exit(0)  # no exit handlers, no waiting for threads that task code left behind
+
+    def _run(self, message: Message) -> None:
+        number, order = message.number, message.body
+        loaded = self._versions.get(order["task"], order["version"])
+        if loaded is None:
+            text = f"version {order['version']} of {order['task']} is not loaded here"
+            self._channel.post(Kind.FINISHED, number, outcome("released", "not_loaded", error=text))
+            return
+        if self._channel.waiting:  # answers of earlier runs must not wait for the end of this one
+            self._flusher.ring(self._channel.since + FLUSH_AFTER)
+        self._log.begin(order.get("max_log", MAX_LINES))
+        ended = execute(number, order, loaded, self._gate)
+        for capture in self._captures:
+            capture.finish(number, only_begun=True)
+        self._log.finish(number)
+        self._channel.post(Kind.FINISHED, number, ended)
+
+    def _load(self, message: Message) -> None:
+        started = clock.monotonic()
+        error = None
+        try:
+            self._versions.load(message.body)
+        except BaseException as raised:  # noqa: BLE001  # whatever a module raises, SystemExit too, is the answer to the LOAD
+            error = told(raised)
+        ms = round((clock.monotonic() - started) * 1000, 3)
+        self._channel.post(Kind.LOADED, message.number, {"ok": error is None, "ms": ms, "error": error})
+
+    def _probe(self, message: Message) -> None:
+        self._load(message)
+        self._leave()
+
+    def _inspect(self, message: Message) -> None:
+        try:
+            # By name and here: it imports pydantic, and only throw-away executors inspect.
+            inspection: Any = importlib.import_module("taskq.registry.inspection")
+            found = inspection.describe(message.body["source"], message.body["file"])
+        except BaseException as raised:  # noqa: BLE001  # whatever a module raises, SystemExit too, is the answer
+            found = {"tasks": [], "error": told(raised), "missing": None}
+        self._channel.post(Kind.INSPECTED, message.number, found)
+
+    def _unload(self, message: Message) -> None:
+        self._versions.unload(message.body["task"], message.body["version"])
+
+    def _look(self) -> None:
+        self._inbox.add(self._channel.poll())
+
+    def _hand_back(self, number: int, why: str) -> None:
+        self._channel.post(Kind.FINISHED, number, outcome(*_REASONS.get(why, ("released", None))))
+        self._flusher.ring(self._channel.since + FLUSH_AFTER)
+
+    def _next_due(self) -> float | None:
+        lines = self._log.due()
+        frames = self._channel.since + FLUSH_AFTER if self._channel.waiting else None
+        if lines is None or frames is None:
+            return frames if lines is None else lines
+        return min(lines, frames)
+
+    def _flush(self, now: float) -> None:
+        lines = self._log.due()
+        if lines is not None and lines <= now:
+            self._log.send()
+        self._channel.flush()
+
+    def _forked(self) -> None:
+        """In a child that task code forked: it is no executor, and what it prints is nobody's log."""
+        self._gate.current = None
+        self._log.forget()
+        self._channel.forget()

@@ -1,0 +1,122 @@
+"""One run → one outcome: call the task's code, and say in a closed set of words how it ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from types import CoroutineType
+from typing import Any, Final
+
+from taskq.registry import clock, codec
+from taskq.registry.authoring.context import TaskContext, set_current
+from taskq.registry.code.traces import format_error, last_line
+from taskq.registry.errors import InvalidInput
+from taskq.worker.executor.gate import Gate
+from taskq.worker.executor.versions import Loaded, event_loop
+from taskq.worker.link.protocol import MAX_FRAME
+
+# What a FINISHED may hold besides the result: error, traceback, the frame's own bytes.
+_RESERVED: Final = 1024 * 1024
+MAX_TRACEBACK: Final = 64 * 1024
+MAX_LINE: Final = 2 * 1024
+_OURS: Final = f"{Path(__file__).resolve().parents[1]}{os.sep}"  # the worker's room, whose frames nobody wants to see
+_LOGGER: Final = logging.getLogger("taskq.task")
+
+Outcome = dict[str, Any]
+
+
+def outcome(state: str, reason: str | None = None, *, result: bytes | None = None, error: str | None = None) -> Outcome:
+    """The body of a FINISHED; see `taskq.worker.link.protocol` for the words."""
+    return {"outcome": state, "reason": reason, "result": result, "error": error, "traceback": None, "ms": 0.0}
+
+
+def execute(number: int, order: Mapping[str, Any], loaded: Loaded, gate: Gate) -> Outcome:
+    """Execute a run to its end, whatever its code does.
+
+    Args:
+        number: of the RUN message.
+        order: its body.
+        loaded: the version to run.
+        gate: lets a stop through meanwhile.
+    """
+    started = clock.monotonic()
+    context = TaskContext(
+        order["run"],
+        order["task"],
+        order["version"],
+        order["attempt"],
+        order["queue"],
+        order["cause"],
+        started + order["timeout"],
+        _LOGGER,
+    )
+    # In a copy of the context: what task code sets in context variables ends with its run.
+    call = partial(copy_context().run, _call, loaded, context, order["params"], order["max_result"], gate)
+    try:
+        ended = gate.guard(number, call)
+    except BaseException as error:  # noqa: BLE001  # whatever task code raises, SystemExit and a stop too, is the run's outcome
+        ended = outcome("failed", "error", error=_line(error))
+        ended["traceback"] = told(error)
+    if gate.why is not None:
+        _tell_stop(ended, gate.why, order["timeout"])
+    ended["ms"] = round((clock.monotonic() - started) * 1000, 3)
+    return ended
+
+
+def _call(loaded: Loaded, context: TaskContext, params: dict[str, Any], max_result: int, gate: Gate) -> Outcome:
+    set_current(context)
+    if loaded.instance is not None:
+        loaded.instance.set_context(context)
+    if loaded.convert is not None:
+        try:
+            params = loaded.convert(loaded.body, params)
+        except InvalidInput as error:
+            return outcome("failed", "invalid_parameters", error=error.message)
+    if loaded.context is not None:
+        params = {**params, loaded.context: context}
+    value = loaded.body(**params)
+    if type(value) is CoroutineType:
+        value = event_loop().run(value, gate)
+    return _serialised(value, min(max_result, MAX_FRAME - _RESERVED))
+
+
+def _serialised(value: Any, limit: int) -> Outcome:
+    try:
+        result = codec.dumps(value)
+    except Exception as error:  # noqa: BLE001  # beside InvalidInput: what methods of the value's own classes raise
+        return outcome("failed", "result_not_serialisable", error=f"the result of type {type(value).__name__} is {_line(error)}")
+    if len(result) > limit:
+        return outcome("failed", "result_too_large", error=f"the result has {len(result)} bytes, the limit is {limit}")
+    return outcome("succeeded", result=result)
+
+
+def _tell_stop(ended: Outcome, why: str, timeout: float) -> None:
+    """The run was told to stop: that is its outcome, also where it has swallowed the exception."""
+    if why == "shutdown":
+        ended.update(outcome="released", reason=None, result=None, error="stopped because the worker shuts down")
+    elif why == "timeout":
+        ended.update(outcome="failed", reason="timeout", result=None, error=f"the run exceeded its timeout of {timeout:g} s")
+    else:
+        ended.update(outcome="failed", reason="cancelled", result=None, error="the run was cancelled")
+
+
+def told(error: BaseException) -> str:
+    """The traceback of ``error`` and its causes, or what of it can be had if an exception's own methods raise."""
+    try:
+        return _shortened(format_error(error, _OURS), MAX_TRACEBACK)
+    except Exception as broken:  # noqa: BLE001  # methods of a task's exception may raise anything; its type still counts
+        return f"{type(error).__name__}: <its traceback can't be shown: {type(broken).__name__}>\n"
+
+
+def _line(error: BaseException) -> str:
+    return _shortened(last_line(error), MAX_LINE)
+
+
+def _shortened(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit // 2]}\n… {len(text) - limit} characters left out …\n{text[-(limit // 2) :]}"

@@ -1,0 +1,127 @@
+"""The versions that this executor has loaded, side by side."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from taskq.registry.authoring.task import FunctionTask, Task
+from taskq.registry.code.module import load_module, module_name, unload_module
+
+Key = tuple[str, int]
+Arguments = Callable[[Callable[..., Any], Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version that can be run.
+
+    Attributes:
+        digest: of the artifact; versions of equal digest share one module.
+        body: what is called with the parameters.
+        instance: the one instance of a class-form task, or None.
+        context: name of the parameter that receives the `TaskContext`, or None.
+        convert: builds the arguments from the parameters where annotations ask for it, else None.
+    """
+
+    digest: str
+    body: Callable[..., Any]
+    instance: Task[..., Any] | None
+    context: str | None
+    convert: Arguments | None
+
+
+class Versions:
+    """(task, version) → loaded code. Modules are loaded once a digest, and dropped with the last version that uses them."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Key, Loaded] = {}
+        self._modules: dict[str, ModuleType] = {}
+
+    def get(self, task: str, version: int) -> Loaded | None:
+        """The version, or None if it isn't loaded."""
+        return self._loaded.get((task, version))
+
+    def load(self, order: Mapping[str, Any]) -> None:
+        """Load the version that a LOAD message describes; nothing to do if it is loaded already.
+
+        Raises:
+            BaseException: whatever its code raises, ``SystemExit`` included; nothing of it is kept then.
+            TypeError: the attribute is no task.
+        """
+        key = (str(order["task"]), int(order["version"]))
+        if key in self._loaded:
+            return
+        digest = str(order["digest"])
+        try:
+            module = self._module(digest, order["source"], str(order["file"]))
+            self._loaded[key] = _make(module, digest, order)
+        except BaseException:
+            self._drop_unused(digest)
+            raise
+
+    def unload(self, task: str, version: int) -> None:
+        """Drop the version, after its ``on_unload``; unknown ones are ignored."""
+        loaded = self._loaded.pop((task, version), None)
+        if loaded is None:
+            return
+        if loaded.instance is not None:
+            try:
+                loaded.instance.on_unload()
+            except BaseException:  # noqa: BLE001  # a task's on_unload may raise anything, also SystemExit; it is dropped all the same
+                traceback.print_exc()
+        digest = loaded.digest
+        del loaded
+        self._drop_unused(digest)
+
+    def unload_all(self) -> None:
+        """Drop every version: the process is about to end."""
+        for task, version in list(self._loaded):
+            self.unload(task, version)
+
+    def _module(self, digest: str, source: bytes, file: str) -> ModuleType:
+        module = self._modules.get(digest)
+        if module is None:
+            module = self._modules[digest] = load_module(source, module_name(digest), file)
+        return module
+
+    def _drop_unused(self, digest: str) -> None:
+        if any(loaded.digest == digest for loaded in self._loaded.values()):
+            return
+        self._modules.pop(digest, None)
+        unload_module(module_name(digest))
+        gc.collect()  # a module and its functions refer to each other
+
+
+def _make(module: ModuleType, digest: str, order: Mapping[str, Any]) -> Loaded:
+    attribute = str(order["attribute"])
+    declared = getattr(module, attribute, None)
+    instance: Task[..., Any] | None = None
+    if isinstance(declared, FunctionTask):
+        body = declared.function
+    elif inspect.isclass(declared) and issubclass(declared, Task):
+        instance = declared()
+        body = instance.execute
+    else:
+        raise TypeError(f"{attribute} in {order['file']} is no task: {declared!r:.200}")
+    if inspect.iscoroutinefunction(body):
+        event_loop()  # imports asyncio now, ahead of the first run
+    convert: Arguments | None = None
+    if order.get("convert"):
+        # By name and here: it imports pydantic, which costs 7 MiB, and few tasks ask for it.
+        convert = importlib.import_module("taskq.registry.code.parameters").build_arguments
+    context = order.get("context")
+    return Loaded(digest, body, instance, None if context is None else str(context), convert)
+
+
+def event_loop() -> Any:
+    """The module `coroutines`, imported when the first ``async def`` task asks for it: asyncio costs 5 MiB."""
+    name = "taskq.worker.executor.coroutines"
+    return sys.modules.get(name) or importlib.import_module(name)
