@@ -37,7 +37,7 @@ _PACKED = r"(?P<packed>\.(?:gz|bz2|xz|zst))?"
 _ROTATED = (
     re.compile(rf"(?P<live>.+\.log)[.-]{_DATE}{_PACKED}"),
     re.compile(rf"(?P<live>.+\.log)\.(?P<number>\d{{1,4}}){_PACKED}"),
-    re.compile(rf"(?P<stem>.+?)[.-]{_DATE}\.log{_PACKED}"),
+    re.compile(rf"(?P<stem>.+?)[._-]{_DATE}\.log{_PACKED}"),
 )
 
 
@@ -116,8 +116,9 @@ def find_rotated(folder: Path) -> list[Rotated]:
 
 
 def without_live(rotated: list[Rotated], folder: Path) -> list[Rotated]:
-    """Leave out the newest of each family that has no ``name.log``: servers that write to a dated name have their live log there."""
-    newest = {log.family: log for log in rotated if not log.packed and not (folder / log.family).exists()}
+    """Leave out the newest dated log of each family without a ``name.log``: where a server writes to dated names, it is the live one."""
+    dated = [log for log in rotated if not (log.number or log.packed)]
+    newest = {log.family: log for log in dated if not (folder / log.family).exists()}
     return [log for log in rotated if newest.get(log.family) is not log]
 
 
