@@ -6,7 +6,7 @@ from typing import Final
 
 from taskq.registry import clock
 from taskq.registry.effects import Command, Op
-from taskq.registry.errors import RunFailed, WaitTimeout
+from taskq.registry.errors import FormatUnknown, RunFailed, TaskqError, WaitTimeout
 from taskq.registry.keys import Keys
 from taskq.registry.runs.document import RunDocument, read_run
 from taskq.registry.runs.statuses import TERMINAL
@@ -42,13 +42,11 @@ def wait_for(keys: Keys, run: str, timeout: float | None = None, block: float = 
         yield Command("XREAD", "BLOCK", max(1, int(left * 1000)), "COUNT", 1, "STREAMS", results, after)
 
 
-def failure_of(document: RunDocument) -> RunFailed | None:
-    """The error to raise for a run that has ended without success; None if it succeeded."""
-    status, run = document["status"], document["run"]
+def failure_of(document: RunDocument) -> TaskqError | None:
+    """The error to raise for an ended run that has no result to return: `RunFailed`, or `FormatUnknown` where the result
+    can't be read; None if it succeeded."""
+    status, run, error = document["status"], document["run"], document["error"]
     if status == "succeeded":
-        return None
-    if status == "cancelled":
-        message = f"run {run} of {document['task']} was cancelled"
-    else:
-        message = f"run {run} of {document['task']} failed: {document['reason']}"
-    return RunFailed(message, run=run, status=status or "", reason=document["reason"], error=document["error"])
+        return FormatUnknown(f"run {run} of {document['task']} succeeded, but {error}") if error else None
+    outcome = "was cancelled" if status == "cancelled" else f"failed: {document['reason']}"
+    return RunFailed(f"run {run} of {document['task']} {outcome}", run=run, status=status or "", reason=document["reason"], error=error)

@@ -39,7 +39,8 @@ class RunDocument(TypedDict):
     """What is known of a run; times are ISO 8601 with zone, absent is None.
 
     ``status`` is None only where an idempotency key stands for a run whose record has expired. ``error`` is the remote
-    traceback if there is one, else a sentence. ``result`` is the value that the task returned.
+    traceback if there is one, else a sentence. ``result`` is the value that the task returned; a succeeded run has an
+    ``error`` only where its result can't be read.
     """
 
     run: str
@@ -185,11 +186,19 @@ def _attempt(record: Mapping[str, Any]) -> Attempt:
 def _outcome(status: str, entry: Mapping[bytes, bytes]) -> tuple[Any, str | None]:
     """Return value and traceback of RQ's latest result, as far as it belongs to this status."""
     if status == "succeeded" and entry.get(b"type", b"").decode() == _RQ_SUCCEEDED:
-        value = entry.get(b"return_value")
-        return (codec.loads(b64decode(value)) if value else None), None
+        return _result(entry.get(b"return_value"))
     if status == "failed" and b"exc_string" in entry:
         return None, zlib.decompress(b64decode(entry[b"exc_string"])).decode(errors="replace")
     return None, None
+
+
+def _result(value: bytes | None) -> tuple[Any, str | None]:
+    if not value:
+        return None, None
+    try:
+        return codec.loads(b64decode(value)), None
+    except (FormatUnknown, ValueError) as error:
+        return None, f"the result can't be read: {error}"
 
 
 def _integer(text: str | None) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from taskq.registry.effects import Command, Op, Pipeline
-from taskq.registry.errors import FormatUnknown, InvalidInput
+from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
 from taskq.registry.names import check
 from taskq.registry.runs.document import RunDocument, read_runs
@@ -33,23 +33,28 @@ def list_runs(keys: Keys, task: str | None = None, status: str | None = None, li
     wanted = None if status is None else check_status(status)
     if limit < 1:
         raise InvalidInput(f"limit {limit} must be at least 1")
-    found: list[RunDocument] = []
+    found: dict[str, RunDocument] = {}
     start = 0
     while len(found) < limit:
         page = yield Command("ZREVRANGE", index, start, start + _PAGE - 1)
         if not page:
             break
-        runs = [run.decode() for run in page]
+        # Runs that are enqueued meanwhile push the page down, so that its first ones may have been seen.
+        runs = [run.decode() for run in page if run.decode() not in found]
         alive, gone = yield from _select(keys, runs, wanted)
         yield from _forget(index, gone)
-        documents = yield from read_runs(keys, alive[: limit - len(found)])
-        found += [document for document in documents if document is not None and not isinstance(document, FormatUnknown)]
+        while alive and len(found) < limit:
+            wave, alive = alive[: limit - len(found)], alive[limit - len(found) :]
+            documents = yield from read_runs(keys, wave)
+            found.update({run: document for run, document in zip(wave, documents, strict=True) if isinstance(document, dict)})
         start += len(page) - len(gone)
-    return found
+    return list(found.values())
 
 
 def _select(keys: Keys, runs: Sequence[str], wanted: str | None) -> Op[tuple[list[str], list[str]]]:
     """Which of the runs have the wanted status, and which have no record any more."""
+    if not runs:
+        return [], []
     states = yield Pipeline([Command("HMGET", keys.rq_job(run), "status", "attempt") for run in runs])
     alive, gone = [], []
     for run, (status, attempt) in zip(runs, states, strict=True):
