@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from taskq.worker.link.protocol import Decoder, Kind, Message, encode
@@ -34,6 +34,7 @@ class DrivenExecutor:
                 env={"PATH": os.environ["PATH"], **(environ or {})},
             )
         self._decoder, self._received, self._numbers = Decoder(), deque[Message](), 0
+        self._stderr: str | None = None
         self.hello = self.expect(Kind.HELLO)
         self.ready_after = time.monotonic() - self.started
 
@@ -107,15 +108,12 @@ class DrivenExecutor:
         return str(self.expect(Kind.LOG, number)["lines"][0][2])
 
     def close(self) -> str:
-        """End it as a dying supervisor does; returns what it wrote to stderr."""
+        """End it as a dying supervisor does; returns what it wrote to stderr, also when called again."""
+        if self._stderr is not None:
+            return self._stderr
         self.socket.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         self.process.kill()
-        return self.process.communicate()[1].decode()
-
-
-def children(pid: int) -> Iterable[int]:
-    """Direct children of a process."""
-    text = open(f"/proc/{pid}/task/{pid}/children").read()  # noqa: SIM115, PTH123  # /proc, read at once
-    return [int(part) for part in text.split()]
+        self._stderr = str(self.process.communicate()[1].decode())
+        return self._stderr
