@@ -138,7 +138,7 @@ def access_log(dice: Dice, day: date, lines: int) -> str:
     for number in range(lines):
         at = datetime.combine(day, time(), UTC) + timedelta(seconds=86_400 * number // lines)
         host, status = f"203.0.113.{dice.below(256)}", dice.pick((200, 200, 200, 200, 304, 404, 500))
-        request = f"{at:%d/%b/%Y:%H:%M:%S +0000}] \"GET {dice.pick(PATHS)} HTTP/1.1\" {status} {dice.below(50_000)}"
+        request = f'{at:%d/%b/%Y:%H:%M:%S +0000}] "GET {dice.pick(PATHS)} HTTP/1.1" {status} {dice.below(50_000)}'
         text.append(f'{host} - - [{request} "-" "{dice.pick(AGENTS)}"\n')
     return "".join(text)
 

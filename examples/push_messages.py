@@ -191,7 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _take(self) -> tuple[HTTPStatus, dict[str, Any]]:
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > MAX_BODY:
-            self.close_connection = True  # the body was not read
+            self.rfile.read(min(int(length), 2 * MAX_BODY) if length.isdigit() else 0)  # else the sender sees no answer
+            self.close_connection = True
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"error": f"a body of at most {MAX_BODY} bytes is wanted"}
         body, key = self.rfile.read(int(length)), self.headers.get("Idempotency-Key", "")
         if self.path != "/messages":

@@ -84,7 +84,9 @@ def test_each_form_of_rotation_is_recognised(logs: ModuleType, tmp_path: Path, n
     assert names(tmp_path) == {"access.log", "shop.example.org.log"}
 
 
-@pytest.mark.parametrize("name", ["access.log", "notes.txt", "access.log.gz", "access.log.old", "access.log.1.txt", "data.1", "access.log.12345"])
+@pytest.mark.parametrize(
+    "name", ["access.log", "notes.txt", "access.log.gz", "access.log.old", "access.log.1.txt", "data.1", "access.log.12345"]
+)
 def test_anything_else_is_left_alone(logs: ModuleType, tmp_path: Path, name: str) -> None:
     write(tmp_path, name, days=400)
     assert logs.clean_logs(str(tmp_path), keep_days=0, keep_bytes=0)["found"] == 0
@@ -146,7 +148,7 @@ def test_a_file_that_is_gone_meanwhile_is_not_counted(logs: ModuleType, tmp_path
 
 
 def test_a_missing_directory_is_named(logs: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no directory .*/nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no directory .*/nowhere"):
         logs.clean_logs(str(tmp_path / "nowhere"))
 
 

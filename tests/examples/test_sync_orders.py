@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import os
 import signal
 import sqlite3
 import subprocess
@@ -150,7 +149,9 @@ def test_bytes_that_are_no_utf8_are_a_bad_row(shop: Shop) -> None:
 def test_a_replaced_file_is_read_from_its_start(shop: Shop, how: str) -> None:
     shop.write(*(line(number) for number in range(50)), line(99, quantity="bad"))
     shop.sync()
-    new = HEADER + "".join(line(number, updated="2026-11-03T10:00:00Z", status="shipped") for number in range(20 if how == "truncate" else 90))
+    new = HEADER + "".join(
+        line(number, updated="2026-11-03T10:00:00Z", status="shipped") for number in range(20 if how == "truncate" else 90)
+    )
     if how == "rename":
         other = shop.csv.with_suffix(".new")
         other.write_text(new)
@@ -181,7 +182,7 @@ def test_a_header_that_lacks_columns_fails_the_run(shop: Shop) -> None:
 
 
 def test_a_missing_file_and_a_bad_batch_are_named(shop: Shop) -> None:
-    with pytest.raises(FileNotFoundError, match="orders.csv"):
+    with pytest.raises(FileNotFoundError, match=r"orders\.csv"):
         shop.sync()
     with pytest.raises(ValueError, match="batch"):
         shop.sync(batch=0)
@@ -208,7 +209,11 @@ def test_progress_goes_to_the_log(shop: Shop, caplog: pytest.LogCaptureFixture) 
     shop.write(*(line(number) for number in range(100)))
     with caplog.at_level(logging.INFO):
         shop.sync(batch=40)
-    assert [record.message.split(",")[0] for record in caplog.records] == ["orders.csv: 39 rows", "orders.csv: 79 rows", "orders.csv: 100 rows"]
+    assert [record.message.split(",")[0] for record in caplog.records] == [
+        "orders.csv: 39 rows",
+        "orders.csv: 79 rows",
+        "orders.csv: 100 rows",
+    ]
 
 
 # A process that syncs and is killed while it writes its Nth row: inside of a transaction.
@@ -258,4 +263,4 @@ def test_a_kill_loses_nothing_and_takes_nothing_twice(shop: Shop, nth: int) -> N
 def test_the_committed_export_is_what_the_generator_makes(example: Callable[[str], ModuleType], tmp_path: Path) -> None:
     example("make_data").main([str(tmp_path), "--only", "orders"])
     assert (tmp_path / "orders.csv").read_bytes() == (EXAMPLES / "data/orders.csv").read_bytes()
-    assert os.path.getsize(tmp_path / "orders.csv") < 300_000
+    assert (tmp_path / "orders.csv").stat().st_size < 300_000
