@@ -17,7 +17,7 @@ class Run:
 
     Attributes:
         id, token: the run and the fencing token of its lease.
-        queue: RQ's name of its queue. ``task``: its task.
+        queue: its queue, ``origin`` RQ's name of it. ``task``: its task.
         attempt: 1 for the first. ``losses``: how many attempts before this one ended by death of worker or executor.
         data: its payload as stored. ``pin``: the version that it was enqueued for, or None.
         limit: timeout that it was enqueued with, in seconds, or None.
@@ -31,6 +31,7 @@ class Run:
     id: str
     token: str
     queue: str
+    origin: str
     task: str
     attempt: int
     data: bytes

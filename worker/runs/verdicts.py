@@ -70,10 +70,10 @@ def on_report(run: Run, report: Mapping[str, Any]) -> Verdict:
     outcome = report.get("outcome")
     if outcome == "succeeded":
         return Finish("finished", result=_bytes(report.get("result")))
-    if outcome == "released":
-        return Release("back" if report.get("reason") == "not_loaded" else "front")
     if run.stop == "shutdown":
         return on_shutdown(run)
+    if outcome == "released":
+        return Release("back" if report.get("reason") == "not_loaded" else "front")
     reason = report.get("reason")
     return Finish(
         "failed",

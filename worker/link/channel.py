@@ -1,0 +1,87 @@
+"""`Channel`: the supervisor's end of a link, on asyncio.
+
+Frames that are written in one turn of the loop leave together; what arrives is decoded and handed over in the step in which
+it was read. The other end is not trusted: what is no message ends the channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from taskq.worker.link.protocol import Decoder, Kind, Message, ProtocolError, encode
+
+log = logging.getLogger("taskq.worker")
+
+
+class Channel(asyncio.Protocol):
+    """Sends and receives messages over a connected socket.
+
+    Args:
+        receive: is given all messages that one read completed, in order.
+        lost: is called once when the channel has ended: the other side closed, or sent garbage.
+    """
+
+    def __init__(self, receive: Callable[[Sequence[Message]], None], lost: Callable[[], None]) -> None:
+        self._receive, self._lost = receive, lost
+        self._decoder = Decoder()
+        self._transport: asyncio.WriteTransport | None = None
+        self._out: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+        self.ended = False
+
+    @classmethod
+    async def open(cls, sock: socket.socket, receive: Callable[[Sequence[Message]], None], lost: Callable[[], None]) -> Channel:
+        """A channel over ``sock``, which it owns from now on."""
+        _, channel = await asyncio.get_running_loop().create_connection(lambda: cls(receive, lost), sock=sock)
+        return channel
+
+    def send(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
+        """Queue a message; it leaves at the end of this turn of the loop. After the end it goes nowhere.
+
+        Raises:
+            ProtocolError: it can't be encoded, or is too large.
+        """
+        frame = encode(kind, number, body)
+        if self.ended:
+            return
+        self._out.append(frame)
+        if len(self._out) == 1:
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is queued now."""
+        if self._out and self._transport is not None and not self.ended:
+            data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+            self._out.clear()
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """End the channel at once; what is not written is dropped."""
+        self.ended = True
+        self._out.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol ----------------------------------------------------------------------------------
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport can write
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages = self._decoder.feed(data)
+        except ProtocolError as error:
+            log.error("an executor sent what is no message (%s); it is replaced", error)
+            self.close()
+            return
+        if messages and not self.ended:
+            self._receive(messages)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.ended = True
+        self._out.clear()
+        self._lost()

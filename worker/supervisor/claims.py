@@ -1,0 +1,206 @@
+"""`Claims`: takes runs off the queues when there is room for them and a bell has rung."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from taskq.registry import clock
+from taskq.registry.feed.feed import Feed
+from taskq.worker.runs.run import Run
+from taskq.worker.runtime.loop import Loop
+from taskq.worker.runtime.server import Server
+from taskq.worker.supervisor.dispatch import Dispatch
+
+log = logging.getLogger("taskq.worker")
+_BELL = 2.0
+_BATCH = 256
+# Waits after claims that yielded nothing: random up to a limit that doubles from the first to the last.
+_FIRST_WAIT, _LAST_WAIT = 0.002, 1.0
+_CALM = 4
+# Outcomes that Redis has not confirmed beyond which nothing more is claimed.
+_MAX_UNCONFIRMED = 2_000
+
+
+class Bell(Loop):
+    """Rings when a queue holds a run: a blocking move of its head onto itself, which all waiting workers see.
+
+    It is set before each wait and rings at most once until it is set again.
+    """
+
+    def __init__(self, server: Server, queue: str, ring: Callable[[bool], None]) -> None:
+        super().__init__(server, f"bell of {queue}")
+        self._key = server.keys.rq_queue(queue)
+        self._redis = server.blocking(_BELL)
+        self._ring = ring
+        self._set = asyncio.Event()
+
+    def set(self) -> None:
+        """Ring (once) as soon as there is a run."""
+        self._set.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._set.wait()
+            began = clock.monotonic()
+            # `LEFT LEFT` onto the same list changes nothing; popping here could lose a run.
+            try:
+                head = await self._redis.execute_command("BLMOVE", self._key, self._key, "LEFT", "LEFT", str(_BELL))
+            except ResponseError as error:
+                if "UNBLOCKED" not in str(error):
+                    raise
+                continue
+            if head is not None:
+                self._set.clear()
+                self._ring(clock.monotonic() - began > _FIRST_WAIT)
+
+
+class Claims(Loop):
+    """Claims.
+
+    Args:
+        server, dispatch, feed: what it works with. ``unconfirmed``: how many outcomes are held.
+        worker: our name. ``queues``: in order of priority. ``most``: after so many runs it ends; None for no end.
+        burst: end when the queues are empty and nothing is held. ``on_end``: called when it has ended for one of these reasons.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        dispatch: Dispatch,
+        feed: Feed,
+        unconfirmed: Callable[[], int],
+        *,
+        worker: str,
+        queues: Sequence[str],
+        most: int | None = None,
+        burst: bool = False,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(server, "claims")
+        self._dispatch, self._feed, self._unconfirmed = dispatch, feed, unconfirmed
+        self._queues, self._worker, self._most, self._burst = tuple(queues), worker, most, burst
+        keys = server.keys
+        self._on_end = on_end
+        self._keys = [keys.leases, keys.lease, keys.fence, keys.revision, *(keys.rq_queue(queue) for queue in queues)]
+        self._origins = [keys.queue_name(queue) for queue in queues]
+        self._room = asyncio.Event()
+        self._rung = asyncio.Event()
+        self._bells = [Bell(server, queue, self._ring) for queue in queues]
+        self._fruitless = 0
+        self.claimed: list[Run] = []
+        """Runs that are claimed and not dispatched yet: the snapshot is behind."""
+
+    def room_made(self) -> None:
+        """There may be room for more runs."""
+        self._room.set()
+
+    def _ring(self, waited: bool) -> None:
+        if waited:
+            # The queue was empty until now: what was fruitless before was a race, not a run that nobody here can start.
+            self._fruitless = min(self._fruitless, _CALM)
+        self._rung.set()
+
+    async def stop(self) -> None:
+        await super().stop()
+        for bell in self._bells:
+            await bell.stop()
+
+    async def run(self) -> None:
+        await self._deliver()
+        if not self._burst:
+            for bell in self._bells:
+                bell.start()
+        hot = True
+        while self._most is None or self._most > 0:
+            if not hot and not self._burst:
+                await self._wait_for_ring()
+            wanted = await self._wait_for_room()
+            claimed, kept = await self._claim(wanted)
+            hot = claimed == wanted
+            if claimed == 0 and self._burst and not self._held():
+                break
+            await self._pause(kept)
+        self._on_end()
+
+    async def _wait_for_ring(self) -> None:
+        for bell in self._bells:
+            bell.set()
+        await self._rung.wait()
+        self._rung.clear()
+
+    async def _wait_for_room(self) -> int:
+        while True:
+            self._room.clear()
+            room = self._dispatch.room() if self._unconfirmed() < _MAX_UNCONFIRMED else 0
+            if room > 0:
+                return min(room, _BATCH) if self._most is None else min(room, _BATCH, self._most)
+            # The second is a net below `room_made`: nothing here may ever hang on one missed call.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._room.wait()
+
+    async def _pause(self, kept: int) -> None:
+        """After claims that yielded nothing: workers that lost the race, or runs that can't be started here."""
+        if kept:
+            self._fruitless = 0
+            return
+        self._fruitless += 1
+        limit = min(_LAST_WAIT, _FIRST_WAIT * 2.0 ** min(self._fruitless, 16))
+        await asyncio.sleep(random.uniform(0, limit))  # noqa: S311  # spreads workers, no secret
+
+    def _held(self) -> bool:
+        return self._unconfirmed() > 0 or next(self._dispatch.held(), None) is not None
+
+    async def _claim(self, wanted: int) -> tuple[int, int]:
+        """Claim and dispatch; returns how many runs there were, and how many of them were not put back."""
+        lease = int(self.server.settings.lease * 1000)
+        reply = await self.server.call("claim", self._keys, [self._worker, lease, wanted, self.server.keys.rq])
+        runs = [self._parse(fields, reply[1] / 1000) for fields in reply[2:]]
+        if not runs:
+            return 0, 0
+        self.server.observe(reply[1] / 1000)
+        if self._most is not None:
+            self._most -= len(runs)
+        self.claimed = runs
+        return len(runs), await self._deliver(int(reply[0]))
+
+    async def _deliver(self, revision: int = 0) -> int:
+        """Hand over what was claimed, once the snapshot is as new as the claim.
+
+        Raises:
+            ServerUnreachable: the snapshot is behind and Redis is away; what was claimed is kept for the next call.
+        """
+        if not self.claimed:
+            return 0
+        if not revision or self._feed.snapshot.revision < revision:
+            await self._feed.catch_up(revision or None)
+        runs, self.claimed = self.claimed, []
+        return self._dispatch.accept(runs)
+
+    def _parse(self, fields: list[Any], now: float) -> Run:
+        index, run, token, attempt, task, data, pin, limit, cause, losses = fields
+        return Run(
+            id=run.decode(),
+            token=token.decode(),
+            queue=self._queues[index - 1],
+            origin=self._origins[index - 1],
+            task=task.decode("utf-8", "replace"),
+            attempt=int(attempt),
+            data=data,
+            pin=_whole(pin),
+            limit=float(limit) if limit else None,
+            cause=cause.decode("utf-8", "replace") if cause else None,
+            losses=_whole(losses) or 0,
+            claimed_at=now,
+        )
+
+
+def _whole(text: bytes) -> int | None:
+    return int(text) if text.isdigit() else None

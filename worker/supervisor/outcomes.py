@@ -1,0 +1,194 @@
+"""`Outcomes`: verdicts on their way to Redis, in batches, held while it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from taskq.registry import clock
+from taskq.registry.model.event import RunEventType, run_event
+from taskq.registry.model.spec import Spec
+from taskq.worker.runs.run import Run
+from taskq.worker.runs.verdicts import Finish, Release, Verdict, attempt_record, stored_result, stored_traceback
+from taskq.worker.runtime.loop import Loop
+from taskq.worker.runtime.server import Server, is_outage
+from taskq.worker.supervisor.logs import Logs
+
+log = logging.getLogger("taskq.worker")
+_BATCH = 128
+_BATCH_BYTES = 4_000_000
+_FULL = ("OOM", "MISCONF", "NOREPLICAS")
+_EVENTS: dict[str, RunEventType] = {"finished": "succeeded", "failed": "failed", "canceled": "cancelled"}
+_DEFAULT = Spec()
+
+Item = tuple[Run, Verdict]
+
+
+class Outcomes(Loop):
+    """Records outcomes with finish.lua and gives runs back with release.lua.
+
+    Both check the lease's token, so that sending again after a lost reply does no harm. What was settled while a call is
+    under way leaves with the next one. An item that Redis refuses by itself is dropped with a line in the log; its lease then
+    expires, and the run is swept like any lost one.
+
+    Args:
+        server: where to. ``worker``: our name. ``logs``: written before the outcome of the run that they belong to.
+    """
+
+    def __init__(self, server: Server, worker: str, logs: Logs) -> None:
+        super().__init__(server, "outcomes")
+        self._worker, self._logs = worker, logs
+        self._settings = server.settings
+        self._pending: list[Item] = []
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.succeeded = self.failed = 0
+        self.working_time = 0.0
+
+    def settle(self, run: Run, verdict: Verdict) -> None:
+        """Take in a verdict; it leaves soon."""
+        self._pending.append((run, verdict))
+        self._empty.clear()
+        self._wake.set()
+
+    def held(self) -> Iterator[Run]:
+        """Runs whose outcome Redis has not confirmed."""
+        return (run for run, _ in self._pending)
+
+    def unconfirmed(self) -> int:
+        """How many these are."""
+        return len(self._pending)
+
+    async def flushed(self, seconds: float) -> bool:
+        """Waits until nothing is pending, at most so long; returns whether that is so."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                batch = self._cut()
+                await self._logs.flush()
+                await self._send(batch)
+                del self._pending[: len(batch)]
+            self._empty.set()
+
+    def _cut(self) -> list[Item]:
+        size, count = 0, 0
+        for _, verdict in self._pending[:_BATCH]:
+            size += len(verdict.result) + len(verdict.traceback) if isinstance(verdict, Finish) else 0
+            if count and size > _BATCH_BYTES:
+                break
+            count += 1
+        return self._pending[:count]
+
+    async def _send(self, batch: Sequence[Item]) -> None:
+        try:
+            await self._write(batch)
+        except RedisError as error:
+            if is_outage(error) or str(error).startswith(_FULL):
+                raise
+            if len(batch) == 1:
+                log.error("the outcome of run %s is refused and dropped: %s", batch[0][0].id, error)  # noqa: TRY400  # Redis' reply says it all
+                return
+            for item in batch:
+                await self._send([item])
+
+    async def _write(self, batch: Sequence[Item]) -> None:
+        finishes = [(run, verdict) for run, verdict in batch if isinstance(verdict, Finish)]
+        releases = [(run, verdict) for run, verdict in batch if isinstance(verdict, Release)]
+        keys = self.server.keys
+        if finishes:
+            args: list[Any] = [keys.rq, keys.prefix, self._worker]
+            for run, finish in finishes:
+                args += self._finish_args(run, finish)
+            replies = await self.server.call("finish", [keys.leases, keys.lease, keys.events], args)
+            self._count(finishes, replies)
+        if releases:
+            args = [keys.rq, keys.prefix]
+            for run, release in releases:
+                args += self._release_args(run, release)
+            replies = await self.server.call("release", [keys.leases, keys.lease, keys.parked_tasks, keys.events], args)
+            for (run, _), reply in zip(releases, replies, strict=True):
+                if reply == b"stale":
+                    log.info("run %s can't be given back: its lease is not ours any more", run.id)
+
+    def _count(self, finishes: Sequence[tuple[Run, Finish]], replies: Sequence[bytes]) -> None:
+        for (run, finish), reply in zip(finishes, replies, strict=True):
+            if reply == b"stale":
+                log.warning("the outcome of run %s is refused as stale: another worker has taken it over", run.id)
+            elif reply == b"ok":
+                if run.began:
+                    self.working_time += max(0.0, clock.monotonic() - run.began)
+                self.succeeded += finish.status == "finished"
+                self.failed += finish.status == "failed"
+
+    def _finish_args(self, run: Run, finish: Finish) -> list[Any]:
+        started = run.started_at or run.claimed_at
+        return [
+            run.id,
+            run.token,
+            run.origin,
+            finish.status,
+            run.version or "",
+            finish.reason,
+            finish.error,
+            self.ttl(run.spec, finish),
+            stored_result(finish.result),
+            stored_traceback(finish.traceback),
+            f"{started:.6f}",
+            "",
+            "" if finish.losses is None else finish.losses,
+            self.event(_EVENTS[finish.status], run, status=_EVENTS[finish.status], reason=finish.reason or None, error=finish.error or None),
+        ]
+
+    def _release_args(self, run: Run, release: Release) -> list[Any]:
+        lost = release.burned
+        return [
+            run.id,
+            run.token,
+            run.origin,
+            run.task,
+            release.where,
+            "1" if release.burned else "",
+            "" if release.losses is None else release.losses,
+            attempt_record(run, self._worker, release, self.server.now()),
+            "",
+            self.event("lost", run, reason=release.outcome or None, error=release.error or None) if lost else "",
+        ]
+
+    def ttl(self, spec: Spec | None, finish: Finish) -> int:
+        """How long an outcome is kept, in whole seconds."""
+        known = spec or _DEFAULT
+        if finish.status == "finished":
+            seconds = known.result_ttl if self._settings.result_ttl is None else self._settings.result_ttl
+        else:
+            seconds = known.failure_ttl if self._settings.failure_ttl is None else self._settings.failure_ttl
+        return math.ceil(seconds)
+
+    def event(self, kind: RunEventType, run: Run, **data: Any) -> str:
+        """The body of a run's event, '' where none is published."""
+        if self._settings.events == "off":
+            return ""
+        return run_event(
+            kind,
+            namespace=self._settings.namespace,
+            task=run.task,
+            run=run.id,
+            version=run.version or None,
+            attempt=run.attempt,
+            cause=run.cause,
+            **data,
+        )

@@ -1,0 +1,248 @@
+"""`Supervisor`: puts the parts of one worker together; how it starts, drains and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from taskq.registry import clock
+from taskq.registry.errors import Conflict
+from taskq.registry.feed.feed import Feed
+from taskq.registry.feed.snapshot import Snapshot
+from taskq.registry.keys import Keys
+from taskq.registry.settings import Settings
+from taskq.worker.loading.catalog import Catalog
+from taskq.worker.loading.inspections import Inspections
+from taskq.worker.loading.loader import Loader
+from taskq.worker.loading.reports import Reports
+from taskq.worker.loading.trials import Trials
+from taskq.worker.pool.pool import Pool
+from taskq.worker.runs.run import Run
+from taskq.worker.runtime.server import Server, is_outage
+from taskq.worker.supervisor.claims import Claims
+from taskq.worker.supervisor.dispatch import Dispatch
+from taskq.worker.supervisor.heartbeat import Heartbeat, Vitals
+from taskq.worker.supervisor.leases import Leases
+from taskq.worker.supervisor.logs import Logs
+from taskq.worker.supervisor.namesake import earlier_worker_is_gone
+from taskq.worker.supervisor.outcomes import Outcomes
+from taskq.worker.supervisor.sweeper import Sweeper
+
+log = logging.getLogger("taskq.worker")
+_GRACE = 10.0
+# What a cancelled run gets to stop once the grace is over, before SIGKILL.
+_LAST_CALL = 0.5
+_FLUSH = 5.0
+_PRELOAD = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a worker is started with: see `FleetWorker`."""
+
+    worker: str
+    queues: tuple[str, ...]
+    executors: int
+    burst: bool = False
+    max_jobs: int | None = None
+    dedicated: bool = False
+
+
+class Supervisor:
+    """One worker.
+
+    Args:
+        settings: of the process. ``plan``: of this worker.
+    """
+
+    def __init__(self, settings: Settings, plan: Plan) -> None:
+        self.plan, self.settings = plan, settings
+        self.server = server = Server(settings, Keys(settings.namespace, settings.rq_prefix))
+        self.snapshot, self.catalog, self.reports = Snapshot(), Catalog(), Reports()
+        self.pool = Pool(settings, plan.executors, reap_orphans=plan.dedicated)
+        self.heartbeat = Heartbeat(server, plan.worker, plan.queues, self.reports, self._vitals)
+        self.loader = Loader(
+            server,
+            self.pool,
+            Trials(self.pool, settings),
+            self.catalog,
+            self.snapshot,
+            self.reports,
+            queues=plan.queues,
+            on_applied=self.heartbeat.poke,
+        )
+        self.feed = Feed(server.redis, server.keys, settings, self.snapshot, self.loader.changed, self._on_control)
+        self.inspections = Inspections(server, self.pool, settings)
+        self.logs = Logs(server)
+        self.outcomes = Outcomes(server, plan.worker, self.logs)
+        self.dispatch = Dispatch(
+            server,
+            self.pool,
+            self.loader,
+            self.catalog,
+            self.snapshot,
+            settle=self.outcomes.settle,
+            write_log=self.logs.add,
+            room_made=lambda: self.claims.room_made(),
+        )
+        self.claims = Claims(
+            server,
+            self.dispatch,
+            self.feed,
+            self.outcomes.unconfirmed,
+            worker=plan.worker,
+            queues=plan.queues,
+            most=plan.max_jobs,
+            burst=plan.burst,
+            on_end=self._claims_ended,
+        )
+        self.leases = Leases(server, self.held, self.dispatch.heads, self._lost)
+        self.sweeper = Sweeper(server, self.snapshot, self.outcomes, self.held, worker=plan.worker, queues=plan.queues)
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._registered = False
+
+    # -- life cycle ----------------------------------------------------------------------------------------
+    async def work(self) -> None:
+        """Start, work until `request_stop` (or until the claims have ended), drain and stop.
+
+        Raises:
+            Conflict: a live worker has this name.
+        """
+        try:
+            await self._start()
+            await self._stop.wait()
+            await self._drain()
+        finally:
+            await self._end()
+
+    def request_stop(self) -> None:
+        """Drain and end; the second time: at once."""
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+    async def _start(self) -> None:
+        if not await earlier_worker_is_gone(self.server, self.plan.worker):
+            raise Conflict(f"a worker named {self.plan.worker} is alive", hint="give this one another --name")
+        self._registered = True
+        self.heartbeat.start()
+        self.outcomes.start()
+        self.logs.start()
+        self.leases.start()
+        await self.pool.start(self.dispatch)
+        await self._unless_stopped(self.feed.start())
+        if self._stop.is_set():
+            return
+        self.loader.start()
+        self.inspections.start()
+        self.inspections.poke()
+        await self._unless_stopped(self.loader.preload(self.settings.preload, _PRELOAD))
+        await self._take_over()
+        self.sweeper.start()
+        self.claims.start()
+        self.heartbeat.starting = False
+        self.heartbeat.poke()
+        log.info("worker %s serves %s with %d executors", self.plan.worker, ", ".join(self.plan.queues), self.plan.executors)
+
+    async def _unless_stopped(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        stop = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if task.done():
+            task.result()
+        else:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _take_over(self) -> None:
+        try:
+            await self.sweeper.take_over_from(self.plan.worker)
+        except RedisError as error:
+            if not is_outage(error):
+                raise
+            self.server.lost(error)  # then they expire
+
+    async def _drain(self) -> None:
+        """Finish what has begun within the grace, hand back the rest."""
+        self.heartbeat.draining = self.dispatch.draining = True
+        self.heartbeat.poke()
+        await self.claims.stop()
+        for run in reversed(self.claims.claimed):
+            self.dispatch.accept([run])
+        self.claims.claimed = []
+        self.dispatch.release_backlog()
+        self.pool.drain()
+        grace = max([_GRACE, *(run.grace for run in self.dispatch.heads())])
+        log.info("worker %s drains: %d runs in progress, %g s at most", self.plan.worker, self.pool.running(), grace)
+        deadline = clock.monotonic() + grace
+        while self.pool.running() and not self._hurry.is_set() and clock.monotonic() < deadline:
+            await asyncio.wait([asyncio.create_task(self._hurry.wait())], timeout=0.02)
+        if self.pool.running():
+            await self._cut_short()
+
+    async def _cut_short(self) -> None:
+        """The grace is over: ask once, then SIGKILL. What was running is given back."""
+        for handle in list(self.pool.seated()):
+            handle.cancel_head("shutdown")
+        deadline = clock.monotonic() + (0.0 if self._hurry.is_set() else _LAST_CALL)
+        while self.pool.running() and clock.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    async def _end(self) -> None:
+        await self.claims.stop()
+        await self.pool.stop(0.0)
+        for part in (self.sweeper, self.inspections, self.loader, self.leases, self.dispatch):
+            await part.stop()
+        if not await self.outcomes.flushed(_FLUSH):
+            log.error("%d outcomes could not be recorded; their runs are swept later", self.outcomes.unconfirmed())
+        await self.feed.stop()
+        for loop in (self.outcomes, self.logs, self.heartbeat):
+            await loop.stop()
+        try:
+            if self._registered and not self.server.away:
+                await self.heartbeat.remove()
+        except (RedisError, OSError) as error:
+            log.warning("the worker's report could not be removed: %s", error)
+        await self.server.close()
+
+    # -- what the parts ask each other ---------------------------------------------------------------------
+    def held(self) -> Iterator[Run]:
+        """All runs whose lease is ours."""
+        yield from self.claims.claimed
+        yield from self.dispatch.held()
+        yield from self.outcomes.held()
+
+    def _lost(self, run: Run) -> None:
+        handle = self.dispatch.executor_of(run)
+        if handle is None:
+            self.dispatch.forget(run)
+            return
+        log.warning("the lease of run %s was taken over: executor %d is killed", run.id, handle.process.pid)
+        run.stop = "lost"
+        handle.kill()
+
+    def _claims_ended(self) -> None:
+        self._stop.set()
+
+    async def _on_control(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "inspect":
+            self.inspections.poke()
+
+    def _vitals(self) -> Vitals:
+        first = next(self.dispatch.heads(), None)
+        return Vitals(
+            revision=self.loader.applied,
+            running=self.pool.running(),
+            executors=len(self.pool.seats),
+            current=first.id if first else "",
+            succeeded=self.outcomes.succeeded,
+            failed=self.outcomes.failed,
+            working_time=self.outcomes.working_time,
+        )

@@ -1,0 +1,234 @@
+"""`Sweeper`: takes over what dead workers left: expired leases, and litter.
+
+Each worker sweeps; the scripts check the token and the expiry again, so that many sweepers do no more than one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from taskq.registry import clock, keys
+from taskq.registry.feed.snapshot import Snapshot
+from taskq.worker.runs import verdicts
+from taskq.worker.runs.run import Run
+from taskq.worker.runs.verdicts import Finish, Release
+from taskq.worker.runtime.loop import Periodic
+from taskq.worker.runtime.server import Server
+from taskq.worker.supervisor.outcomes import Outcomes
+
+log = logging.getLogger("taskq.worker")
+_BATCH = 200
+_UNPARK = 500
+_KINDS = ("finished", "failed", "canceled")
+# A dead worker is listed as gone for so many times its TTL.
+_GONE = 30
+
+
+@dataclass(slots=True, frozen=True)
+class Expired:
+    """A lease as expired.lua lists it."""
+
+    run: str
+    token: str
+    worker: str
+    origin: str
+    task: str
+    attempt: int
+    losses: int
+    version: int | None
+    started_at: float | None
+    cause: str | None
+
+    @classmethod
+    def parse(cls, fields: list[bytes]) -> Expired:
+        """From one row of the script's reply."""
+        run, token, worker, origin, task, attempt, losses, version, started, cause = (field.decode("utf-8", "replace") for field in fields)
+        return cls(
+            run,
+            token,
+            worker,
+            origin,
+            task,
+            int(attempt or 0),
+            int(losses or 0),
+            int(version) if version.isdigit() else None,
+            clock.rq_parse(started),
+            cause or None,
+        )
+
+
+def confirmed(before: Iterable[Expired], now: Iterable[Expired], *, unbroken: bool) -> list[Expired]:
+    """The leases that were seen expired in both looks, the connection having been unbroken between them.
+
+    Pure. A lease that expired because *Redis* was away belongs to a worker that will renew it as soon as it can.
+    """
+    if not unbroken:
+        return []
+    seen = {(lease.run, lease.token) for lease in before}
+    return [lease for lease in now if (lease.run, lease.token) in seen]
+
+
+class Sweeper(Periodic):
+    """Sweeps each ``sweep`` seconds.
+
+    Args:
+        server, snapshot, outcomes: what it works with. ``worker``: our name. ``queues``: that we serve.
+        held: all runs whose lease is ours: after an outage, what Redis says is ours and is not among them is given back.
+    """
+
+    def __init__(
+        self, server: Server, snapshot: Snapshot, outcomes: Outcomes, held: Callable[[], Iterable[Run]], *, worker: str, queues: Iterable[str]
+    ) -> None:
+        super().__init__(server, "sweeper", server.settings.sweep)
+        self._snapshot, self._outcomes, self._held = snapshot, outcomes, held
+        self._worker, self._queues = worker, tuple(queues)
+        self._seen: list[Expired] = []
+        self._strays: set[tuple[str, str]] = set()
+        self._outages = server.outages
+        self._looked = 0.0
+
+    async def step(self) -> None:
+        unbroken = self._outages == self.server.outages
+        self._outages = self.server.outages
+        now = clock.monotonic()
+        if unbroken and now - self._looked < self.every * 0.9:
+            return
+        self._looked = now
+        expired = await self._list("")
+        gone = confirmed(self._seen, expired, unbroken=unbroken)
+        self._seen = expired
+        await self._take_over(gone, only_expired=True)
+        await self._strayed(check=not unbroken or bool(self._strays))
+        await self._unpark()
+        await self._prune()
+
+    async def take_over_from(self, worker: str) -> int:
+        """An earlier worker of the same name is known to be dead: what it held runs again now. Returns how many."""
+        leases = await self._list(worker)
+        await self._take_over(leases, only_expired=False)
+        return len(leases)
+
+    async def _list(self, worker: str) -> list[Expired]:
+        names = self.server.keys
+        return [Expired.parse(row) for row in await self.server.call("expired", [names.leases, names.lease], [names.rq, _BATCH, worker])]
+
+    async def _take_over(self, leases: list[Expired], *, only_expired: bool) -> None:
+        for lease in reversed(leases):
+            record = self._snapshot.tasks.get(lease.task)
+            verdict = verdicts.on_loss(lease.losses, record.spec if record else None, "worker_lost", f"worker {lease.worker}")
+            log.warning("run %s was lost with worker %s", lease.run, lease.worker)
+            if isinstance(verdict, Finish):
+                await self._finish(lease, verdict, only_expired=only_expired)
+            else:
+                await self._release(lease, verdict, only_expired=only_expired)
+
+    async def _finish(self, lease: Expired, finish: Finish, *, only_expired: bool) -> None:
+        names = self.server.keys
+        record = self._snapshot.tasks.get(lease.task)
+        run = self._as_run(lease)
+        args: list[Any] = [
+            names.rq,
+            names.prefix,
+            lease.worker,
+            lease.run,
+            lease.token,
+            lease.origin,
+            finish.status,
+            lease.version or "",
+            finish.reason,
+            finish.error,
+            self._outcomes.ttl(record.spec if record else None, finish),
+            "",
+            "",
+            f"{lease.started_at or self.server.now():.6f}",
+            "1" if only_expired else "",
+            finish.losses or "",
+            self._outcomes.event("failed", run, status="failed", reason=finish.reason, error=finish.error),
+        ]
+        await self.server.call("finish", [names.leases, names.lease, names.events], args)
+
+    async def _release(self, lease: Expired, release: Release, *, only_expired: bool) -> None:
+        names = self.server.keys
+        attempt = b""
+        if release.outcome:
+            attempt = verdicts.record(
+                lease.attempt, lease.worker, lease.version, release.outcome, release.error, lease.started_at, self.server.now()
+            )
+        args: list[Any] = [
+            names.rq,
+            names.prefix,
+            lease.run,
+            lease.token,
+            lease.origin,
+            lease.task,
+            release.where,
+            "1" if release.burned else "",
+            "" if release.losses is None else release.losses,
+            attempt,
+            "1" if only_expired else "",
+            self._outcomes.event("lost", self._as_run(lease), reason=release.outcome) if release.burned else "",
+        ]
+        await self.server.call("release", [names.leases, names.lease, names.parked_tasks, names.events], args)
+
+    def _as_run(self, lease: Expired) -> Run:
+        return Run(
+            id=lease.run,
+            token=lease.token,
+            queue=self.server.keys.our_queue(lease.origin),
+            origin=lease.origin,
+            task=lease.task,
+            attempt=lease.attempt,
+            data=b"",
+            cause=lease.cause,
+            version=lease.version or 0,
+        )
+
+    async def _strayed(self, *, check: bool) -> None:
+        """Leases that are ours by name and not known here: a claim's reply was lost with the connection. Never began: no attempt burned."""
+        if not check:
+            return
+        ours = {(run.id, run.token) for run in self._held()}
+        leases = {(lease.run, lease.token): lease for lease in await self._list(self._worker)}
+        ours |= {(run.id, run.token) for run in self._held()}
+        strays = leases.keys() - ours
+        for key in strays & self._strays:
+            log.warning("run %s was claimed in vain: the reply was lost; it is given back", key[0])
+            await self._release(leases[key], verdicts.HAND_BACK, only_expired=False)
+        self._strays = strays - self._strays
+
+    async def _unpark(self) -> None:
+        names = self.server.keys
+        for blob in await self.server.redis.smembers(names.parked_tasks):
+            task = blob.decode()
+            record = self._snapshot.tasks.get(task)
+            while record is not None and record.state != "paused":
+                if not await self.server.call("unpark", [names.parked(task), names.parked_tasks], [names.rq, task, _UNPARK]):
+                    break
+
+    async def _prune(self) -> None:
+        """Entries of RQ's registries past their time, and workers that are long gone."""
+        names, now = self.server.keys, self.server.now()
+        horizon = now - _GONE * self.server.settings.worker_ttl
+        async with self.server.redis.pipeline(transaction=False) as pipe:
+            for queue in self._queues:
+                for kind in _KINDS:
+                    pipe.zremrangebyscore(names.rq_registry(kind, queue), "-inf", now - 1)
+            pipe.zrangebyscore(names.workers, "-inf", horizon, start=0, num=_BATCH)
+            gone = [worker.decode() for worker in (await pipe.execute())[-1]]
+            for worker in gone:
+                forget_worker(pipe, names, worker, self._queues)
+            if gone:
+                await pipe.execute()
+
+
+def forget_worker(pipe: Any, names: keys.Keys, worker: str, queues: Iterable[str]) -> None:
+    """Queue the commands that remove all traces of a worker, ours and RQ's."""
+    key = names.rq_worker(worker)
+    pipe.zrem(names.workers, worker)
+    pipe.delete(names.worker(worker), key)
+    pipe.srem(names.rq_workers, key)
+    for queue in queues:
+        pipe.srem(names.rq_workers_of(queue), key)
