@@ -10,7 +10,7 @@ from taskq.producer.naming import AnyTask, name_of, named
 from taskq.producer.options import Given, Options, checked, refuse_key
 from taskq.producer.run import AsyncRun
 from taskq.registry.authoring.context import TaskContext
-from taskq.registry.authoring.task import FunctionTask
+from taskq.registry.authoring.task import FunctionTask, Task
 from taskq.registry.runs.document import read_run
 from taskq.registry.runs.index import list_runs
 from taskq.registry.settings import Settings
@@ -40,7 +40,7 @@ class AsyncEnqueuer:
     @overload
     async def enqueue(self, task: FunctionTask[P, R], /, *args: P.args, **params: P.kwargs) -> AsyncRun[R]: ...
     @overload
-    async def enqueue(self, task: AnyTask, /, **params: Any) -> AsyncRun[Any]: ...
+    async def enqueue(self, task: str | type[Task[..., Any]], /, **params: Any) -> AsyncRun[Any]: ...
     async def enqueue(self, task: Any, /, *args: Any, **params: Any) -> AsyncRun[Any]:
         """As `Client.enqueue`."""
         link = self._link

@@ -63,7 +63,9 @@ def test_a_result_between_two_looks_is_not_missed(client: Client, server: Redis,
         run.wait(0.05)
 
 
-def test_a_queued_run_is_cancelled_and_who_waits_is_told(client: Client, server: Redis, keys: Keys, background: Callable[..., Future[object]]) -> None:
+def test_a_queued_run_is_cancelled_and_who_waits_is_told(
+    client: Client, server: Redis, keys: Keys, background: Callable[..., Future[object]]
+) -> None:
     hands.put_task(server, keys, "count")
     run = client.enqueue("count")
     waiting = background(client.run(run.id).wait, 10)

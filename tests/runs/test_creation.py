@@ -12,6 +12,7 @@ from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
 from taskq.registry.runs import creation
 from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call
+from taskq.registry.serializer import GUARD
 
 DATA = encode("count", {}, 100)
 BATCH = Batch(task="count", queue="default", timeout=1.5)
@@ -62,7 +63,7 @@ def test_a_queue_is_known_to_rq_again_after_rq_has_deleted_it(redis: Redis, keys
 
 def test_parameters_at_the_limit_pass_and_one_byte_more_does_not() -> None:
     text = "x" * 10
-    fits = len(encode("count", {"t": text}, 1000)) - len(creation.GUARD)
+    fits = len(encode("count", {"t": text}, 1000)) - len(GUARD)
     encode("count", {"t": text}, fits)
     with pytest.raises(InvalidInput, match=f"take {fits} bytes, allowed are {fits - 1}"):
         encode("count", {"t": text}, fits - 1)

@@ -85,7 +85,9 @@ def finish(
     return str(word.decode())
 
 
-def release(redis: Redis, keys: Keys, claimed: Claimed, *, where: str = "front", counts: bool = False, record: dict[str, Any] | None = None) -> str:
+def release(
+    redis: Redis, keys: Keys, claimed: Claimed, *, where: str = "front", counts: bool = False, record: dict[str, Any] | None = None
+) -> str:
     """Give a claimed run back; returns the script's word."""
     blob = codec.dumps(record) if record else ""
     row = [claimed.run, claimed.token, keys.queue_name("default"), claimed.task, where, "1" if counts else "", "", blob, "", ""]
