@@ -21,6 +21,8 @@ def main() -> None:
     os.set_inheritable(descriptor, False)  # programs that task code starts must not hold the link
     sock = socket.socket(fileno=descriptor)
     settle(sock)
+    if not sys.flags.safe_path:
+        sys.path.pop(0)
     sys.argv = ["taskq-executor"]
     Executor(sock).serve()
 

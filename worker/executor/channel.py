@@ -115,14 +115,19 @@ class Channel:
         try:
             return self._decoder.feed(data)
         except ProtocolError as error:
-            os.write(2, f"executor {os.getpid()}: {error}\n".encode(errors="replace"))
-            os._exit(EXIT_PROTOCOL)
+            self.refuse(str(error))
 
     def forget(self) -> None:
         """In a forked child: it must neither read nor write what belongs to its parent."""
         self._socket.close()
         self._frames.clear()
         self._lock, self._writing = threading.RLock(), False
+
+    @staticmethod
+    def refuse(why: str) -> NoReturn:
+        """End the process: the link can't be used any further."""
+        os.write(2, f"executor {os.getpid()}: {why}\n".encode(errors="replace"))
+        os._exit(EXIT_PROTOCOL)
 
     @staticmethod
     def _gone() -> NoReturn:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import cache
 from typing import Any
 
 from taskq.worker.executor.gate import Gate
-
-_loops: list[asyncio.AbstractEventLoop] = []
 
 
 def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
@@ -16,24 +15,36 @@ def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
 
     A stop cancels its asyncio task; told again, it is struck like a synchronous one if its own code is executing, because
     a coroutine that blocks never gets to see its cancellation. What the run leaves behind on the loop is cancelled.
+
+    Args:
+        coroutine: of the task's code.
+        gate: is told how to stop it.
+
+    Raises:
+        BaseException: whatever it raises.
     """
-    if not _loops:
-        _loops.append(asyncio.new_event_loop())
-    loop = _loops[0]
-    task = loop.create_task(_alone(coroutine))
+    with gate:  # no stop may come between the asyncio task and the way to stop it: the loop would keep the task
+        loop = _loop()
+        task = loop.create_task(_alone(coroutine))
 
-    def stop(again: bool) -> bool:
-        if again and asyncio.current_task(loop) is task:
-            return True
-        # Also wakes a loop that waits for its sockets.
-        loop.call_soon_threadsafe(task.cancel)
-        return False
+        def stop(again: bool) -> bool:
+            if again and asyncio.current_task(loop) is task:
+                return True
+            loop.call_soon_threadsafe(task.cancel)  # this also wakes a loop that waits for its sockets
+            return False
 
-    gate.divert = stop
+        gate.divert = stop
     try:
         return loop.run_until_complete(task)
-    finally:
-        gate.divert = None
+    except BaseException:
+        if task.done() and not task.cancelled():
+            task.exception()  # SystemExit passes by the task, which would complain that nobody has asked for it
+        raise
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    return asyncio.new_event_loop()
 
 
 async def _alone(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -6,13 +6,17 @@ the flusher writes it when it is due. With nothing waiting it sleeps without a t
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from taskq.registry import clock
 
+EXIT_SOFTWARE: Final = 70  # EX_SOFTWARE of sysexits.h
 _NEVER: Final = float("inf")
 
 
@@ -47,6 +51,13 @@ class Flusher:
 
     def _work(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # the main thread must be interrupted, not this one
+        try:
+            self._serve()
+        except BaseException:  # noqa: BLE001  # a thread must not die unseen: without it results could wait for ever
+            traceback.print_exc(file=sys.__stderr__)
+            os._exit(EXIT_SOFTWARE)
+
+    def _serve(self) -> NoReturn:
         while True:
             self._wakes_at = _NEVER  # first, so that whatever `next_due` does not see yet rings
             due = self._next_due()

@@ -59,7 +59,7 @@ class Gate:
             BaseException: whatever the body raises.
             TaskStopped: the run was told to stop; may be raised at any point of the body, also after its last line.
         """
-        self.why, self._strikes, self._due = None, 0, False
+        self.why, self.divert, self._strikes, self._due = None, None, 0, False
         try:
             try:
                 self.current = number
@@ -96,6 +96,9 @@ class Gate:
             while self._signalled:
                 self._signalled = False
                 self.look()
+        except BaseException:
+            self._signalled = True  # not looked yet: the task is at its recursion limit, or out of memory
+            raise
         finally:
             self._held -= 1
 

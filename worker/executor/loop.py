@@ -61,13 +61,18 @@ class Executor:
                 self._channel.flush()
                 self._inbox.add(self._channel.receive())
                 continue
-            message = self._inbox.take()
-            self._work[message.kind](message)
+            self._do(self._inbox.take())
             if self._channel.due:
                 self._channel.flush()
                 self._inbox.add(self._channel.poll())
         self._versions.unload_all()
         self._leave()
+
+    def _do(self, message: Message) -> None:
+        work = self._work.get(message.kind)
+        if work is None:
+            self._channel.refuse(f"{message.kind.name} is no message to an executor")
+        work(message)
 
     def _leave(self) -> None:
         self._channel.flush()
@@ -116,7 +121,10 @@ class Executor:
         self._versions.unload(message.body["task"], message.body["version"])
 
     def _look(self) -> None:
-        self._inbox.add(self._channel.poll())
+        try:
+            self._inbox.add(self._channel.poll())
+        except (RecursionError, MemoryError) as error:  # what was read may be lost, and a run with it
+            self._channel.refuse(f"the task left no room to read a message: {type(error).__name__}")
 
     def _hand_back(self, number: int, why: str) -> None:
         self._channel.post(Kind.FINISHED, number, outcome(*_REASONS.get(why, ("released", None))))

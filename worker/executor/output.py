@@ -151,6 +151,9 @@ class Capture(io.TextIOBase):
         """False: a run has no terminal."""
         return False
 
+    def reconfigure(self, **_options: Any) -> None:
+        """Nothing: lines are taken whole, whatever buffering a task asks for."""
+
     def fileno(self) -> int:
         """The worker's stderr, for programs that a task starts with its own streams."""
         return self._outside.fileno()

@@ -6,8 +6,8 @@ import os
 import select
 
 import pytest
-
 from support.executor import DrivenExecutor
+
 from taskq.registry import codec
 from taskq.worker.link.protocol import Kind
 
@@ -91,14 +91,24 @@ def test_annotations_that_ask_for_it_get_converted_values(executor: DrivenExecut
 
 
 def test_async_runs_share_one_loop_that_outlives_them(executor: DrivenExecutor) -> None:
-    source = (
-        HEAD
-        + "import asyncio\n@task\nasync def t():\n    await asyncio.sleep(0)\n    return [id(asyncio.get_running_loop()), TaskContext.current().run]\n"
-    )
+    text = "await asyncio.sleep(0)\nreturn [id(asyncio.get_running_loop()), TaskContext.current().run]"
+    source = "import asyncio\n" + body(text, "async def t():")
     executor.load(source)
     first, second = (codec.loads(executor.run(run=run)["result"]) for run in ("a", "b"))
     assert first[0] == second[0]
     assert [first[1], second[1]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["import sys; sys.exit(3)", "raise ValueError('no')", "raise asyncio.CancelledError"])
+def test_an_async_run_that_fails_leaves_a_loop_that_works(executor: DrivenExecutor, text: str) -> None:
+    executor.load("import asyncio\n" + body(text, "async def t():"))
+    executor.load("import asyncio\n" + body("await asyncio.sleep(0)", "async def t():"), version=2)
+    for version, outcome in ((1, "failed"), (2, "succeeded"), (1, "failed"), (2, "succeeded")):
+        ended = executor.run(version=version)
+        assert (ended["outcome"], ended["lines"]) == (outcome, [])
+    executor.load(body("import gc; gc.collect()"), version=3)
+    assert executor.run(version=3)["lines"] == []
+    assert executor.close() == ""
 
 
 def test_what_an_async_run_leaves_on_the_loop_is_cancelled_with_it(executor: DrivenExecutor) -> None:
