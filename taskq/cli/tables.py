@@ -14,6 +14,8 @@ from rich.text import Text
 from taskq.cli.output import printable
 
 _WIDTH = 100
+_NARROWEST = 6
+_GAP = "  "
 MANY = 200  # rows that people see unless they ask for all
 
 # What words of state look like, so that trouble is seen at a glance.
@@ -56,18 +58,31 @@ def table(heads: str, rows: Iterable[Sequence[object]], *, empty: str) -> None:
         empty: what is said where there are no rows.
     """
     cells = [[cell(value) for value in row] for row in rows]
+    out = console()
     if not cells:
-        console().print(Text(empty, style="dim"))
+        out.print(Text(empty, style="dim"))
         return
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for head in heads.split():
-        title, mark = head.rstrip(">!~").replace("_", " "), head[-1]
+    titles = [(head.rstrip(">!~").replace("_", " "), head[-1]) for head in heads.split()]
+    natural = [max(len(title), *(row[at].cell_len for row in cells)) for at, (title, _) in enumerate(titles)]
+    widths = fitted(natural, [mark != "!" for _, mark in titles], out.width - len(_GAP) * (len(titles) - 1))
+    made = Table(box=None, pad_edge=False, padding=(0, len(_GAP), 0, 0), header_style="bold")
+    for (title, mark), width in zip(titles, widths, strict=True):
         overflow: Literal["fold", "ellipsis"] = "fold" if mark in "~!" else "ellipsis"
-        width = max((row[len(made.columns)].cell_len for row in cells), default=0) if mark == "!" else None
-        made.add_column(title, justify="right" if mark == ">" else "left", no_wrap=mark != "~", overflow=overflow, min_width=width)
+        made.add_column(title, justify="right" if mark == ">" else "left", no_wrap=mark not in "~!", overflow=overflow, width=width)
     for row in cells:
         made.add_row(*row)
-    console().print(made)
+    out.print(made)
+
+
+def fitted(natural: Sequence[int], flexible: Sequence[bool], room: int) -> list[int]:
+    """Widths of columns that fit into ``room``: the widest flexible ones give way first, none below a few characters."""
+    widths = list(natural)
+    while sum(widths) > room:
+        candidates = [at for at, may in enumerate(flexible) if may and widths[at] > _NARROWEST]
+        if not candidates:
+            break
+        widths[max(candidates, key=widths.__getitem__)] -= 1
+    return widths
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> None:

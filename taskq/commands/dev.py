@@ -8,6 +8,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Mapping
+from importlib.util import decode_source
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from taskq.registry.errors import InvalidInput, NotFound, TaskqError
 from taskq.registry.model.spec import Spec
 
 _RUN = "dev"
+# Folders whose frames say nothing to the author of a task.
+_MACHINERY = tuple(f"{Path(file).resolve().parents[depth]}/" for file, depth in ((__file__, 1), (asyncio.__file__, 0)))
 
 
 @command(
@@ -65,16 +68,23 @@ def dev_command(options: Options, *, file: Path, task: str | None, params: tuple
 
 def _load(file: Path) -> dict[str, Any]:
     """Name → task of the file."""
-    source = file.read_bytes()
-    sys.path.insert(0, str(file.resolve().parent))
+    source, folder = file.read_bytes(), file.resolve().parent
+    _warn_of_neighbours(source, file, folder)
+    sys.path.insert(0, str(folder))
     try:
         module = load_module(source, module_name(digest_of(source)), str(file))
     except Exception as error:  # the user's own code may raise anything; it is shown to who wrote it
         raise TaskqError(f"{file} can't be imported:\n{format_error(error).rstrip()}") from error
-    beside = local_imports(source.decode(), file.resolve().parent)
+    return {declared(value)[0]: value for value in tasks_in(vars(module), module.__name__).values()}
+
+
+def _warn_of_neighbours(source: bytes, file: Path, folder: Path) -> None:
+    try:
+        beside = local_imports(decode_source(source), folder)
+    except (SyntaxError, UnicodeDecodeError):
+        return  # the import says it better
     if beside:
         output.warn(f"{file} imports {', '.join(beside)} beside it: that works here, but `taskq register` takes one file")
-    return {declared(value)[0]: value for value in tasks_in(vars(module), module.__name__).values()}
 
 
 def _choose(tasks: Mapping[str, Any], wanted: str | None, file: Path) -> tuple[str, Any]:
@@ -110,7 +120,7 @@ def _run(name: str, task: Any, base: Mapping[str, Any], texts: list[tuple[str, s
         made = body(**arguments)
         result = asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
     except Exception as error:  # the user's own code may raise anything; it is shown to who wrote it
-        raise TaskqError(f"{name} failed after {clock.monotonic() - begin:.2f} s:\n{format_error(error, _HERE).rstrip()}") from error
+        raise TaskqError(f"{name} failed after {clock.monotonic() - begin:.2f} s:\n{format_error(error, *_MACHINERY).rstrip()}") from error
     finally:
         reset_current(token)
     output.note(f"{name} succeeded after {clock.monotonic() - begin:.2f} s.")
@@ -119,6 +129,3 @@ def _run(name: str, task: Any, base: Mapping[str, Any], texts: list[tuple[str, s
 
 async def _awaited(made: Any) -> Any:
     return await made
-
-
-_HERE = str(Path(__file__).resolve().parents[1]) + "/"

@@ -52,7 +52,8 @@ def workers_command(options: Options) -> None:
         )
         for row in found
     ]
-    table("WORKER! STATE QUEUES BUSY> LOADED> REVISION> HOST PID> HEARD_OF", rows, empty="no workers; `taskq worker` starts one, `taskq up` a server as well")
+    heads = "WORKER! STATE QUEUES BUSY> LOADED> REVISION> HOST PID> HEARD_OF"
+    table(heads, rows, empty="no workers; `taskq worker` starts one, `taskq up` a server as well")
 
 
 @command("queues", examples="taskq queues")

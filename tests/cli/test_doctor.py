@@ -1,0 +1,86 @@
+"""`doctor`: what it finds, and what it says to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis import Redis
+from support.hands import put_task
+
+from taskq.cli.overview import clock_skew
+from taskq.commands.doctor import _clock, _memory, _server
+from taskq.registry import clock
+from taskq.registry.keys import Keys
+from taskq.registry.model.spec import Spec
+from taskq.registry.model.worker import LoadReport, WorkerReport
+
+
+def found(shell: Any, code: int) -> dict[str, dict[str, Any]]:
+    document = shell.json("doctor", code=code)
+    assert document["ok"] is (code == 0)
+    assert all(set(check) == {"name", "ok", "detail", "fix"} for check in document["checks"])
+    assert all(check["fix"] for check in document["checks"] if not check["ok"])
+    return {check["name"]: check for check in document["checks"]}
+
+
+def report(redis: Redis, keys: Keys, **fields: Any) -> None:
+    made = WorkerReport.model_validate({"worker": "w1", "state": "idle", "queues": ("default",), "executors": 2} | fields)
+    redis.hset(keys.worker("w1"), "status", made.dump())
+    redis.zadd(keys.workers, {"w1": clock.now()})
+
+
+def test_a_fleet_that_is_well_is_exit_0(shell: Any, own_server: Any, keys: Keys) -> None:
+    shell.environ["TASKQ_REDIS_URL"] = own_server.url
+    with Redis(unix_socket_path=str(own_server.socket)) as redis:
+        put_task(redis, keys, "job")
+        report(redis, keys, revision=1)
+        checks = found(shell, 0)
+    assert "always" in checks["durability"]["detail"]
+    assert "1 alive with 2 executors: w1" in checks["workers"]["detail"]
+    assert "All is well." in shell("doctor").stderr
+
+
+def test_what_is_wrong_is_said_with_what_to_do(shell: Any, redis: Redis, keys: Keys) -> None:
+    put_task(redis, keys, "job", version=2)
+    put_task(redis, keys, "mail", spec=Spec(queue="mail"))
+    report(redis, keys, revision=1)
+    broken = LoadReport(task="job", version=2, state="failed", error="Traceback …\nImportError: nope")
+    stale = LoadReport(task="job", version=1, state="failed", error="no longer routed")
+    redis.hset(keys.worker("w1"), mapping={"load:job:2": broken.dump(), "load:job:1": stale.dump(), "load:x:1": b"garbage"})
+    checks = found(shell, 1)
+    failed = {name for name, check in checks.items() if not check["ok"]}
+    assert failed == {"durability", "revision", "queues", "loads"}
+    assert checks["loads"]["detail"] == "can't be loaded: job 2 on w1 (ImportError: nope)"
+    assert checks["queues"]["fix"] == "taskq worker --queues mail"
+    assert "→" in shell("doctor", code=1).stdout
+
+
+def test_without_a_server_it_says_so_and_is_exit_1(shell: Any) -> None:
+    shell.environ["TASKQ_REDIS_URL"] = "redis://127.0.0.1:1"
+    assert not found(shell, 1)["server"]["ok"]
+
+
+@pytest.mark.parametrize(
+    ("info", "ok"),
+    [
+        ({"used_memory": 10, "maxmemory": 0, "maxmemory_policy": "allkeys-lru"}, True),
+        ({"used_memory": 10, "maxmemory": 100, "maxmemory_policy": "noeviction"}, True),
+        ({"used_memory": 10, "maxmemory": 100, "maxmemory_policy": "volatile-lru"}, False),
+        ({"used_memory": 95, "maxmemory": 100, "maxmemory_policy": "noeviction"}, False),
+    ],
+)
+def test_memory_that_may_evict_or_is_full_is_not_well(info: dict[str, Any], ok: bool) -> None:
+    assert _memory(info).ok is ok
+
+
+def test_an_old_or_slow_server_and_a_skewed_clock_are_not_well() -> None:
+    assert not _server({"redis_version": "6.2.1"}, 0.001).ok
+    assert not _server({"redis_version": "7.0.0"}, 0.2).ok
+    assert _server({"redis_version": "7.2.4", "valkey_version": "9.1.0"}, 0.001).ok
+    assert not _clock(7200.0).ok
+    assert "ahead" in _clock(7200.0).detail
+    assert _clock(0.0).ok
+    assert clock_skew(5.0, 4.9, 5.1) == 0
+    assert clock_skew(7.0, 4.0, 5.0) == 2.0
+    assert clock_skew(3.0, 4.0, 5.0) == -1.0
