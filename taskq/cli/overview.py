@@ -1,4 +1,4 @@
-"""Operations that put together what `queues` and `doctor` show: queues, live workers, failed loads."""
+"""Operations that put together what `queues` and `doctor` show: queues, failed loads, clocks."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from collections.abc import Iterable
 from typing import TypedDict
 
 from taskq.registry import clock
+from taskq.registry.changes.fleet import live_workers, read_worker
 from taskq.registry.effects import Command, Op, Pipeline
 from taskq.registry.errors import FormatUnknown
 from taskq.registry.keys import Keys
 from taskq.registry.model.record import TaskRecord
 from taskq.registry.model.worker import LoadReport, WorkerReport
 from taskq.registry.settings import Settings
-
-_LOAD = b"load:"
 
 
 class QueueRow(TypedDict):
@@ -25,20 +24,6 @@ class QueueRow(TypedDict):
     parked: int
     tasks: int
     workers: list[str]
-
-
-def live_workers(keys: Keys, settings: Settings) -> Op[list[WorkerReport]]:
-    """Reports of the workers that sent a heartbeat lately, by Redis' clock; those of another release are left out."""
-    seconds, _ = yield Command("TIME")
-    names: list[bytes] = yield Command("ZRANGE", keys.workers, int(seconds) - settings.worker_ttl, "+inf", "BYSCORE")
-    blobs = yield Pipeline([Command("HGET", keys.worker(name.decode()), "status") for name in names])
-    found = []
-    for blob in blobs:
-        try:
-            found.append(WorkerReport.load(blob or b""))
-        except FormatUnknown:
-            continue
-    return found
 
 
 def queue_rows(keys: Keys, settings: Settings) -> Op[list[QueueRow]]:
@@ -67,15 +52,14 @@ def queue_rows(keys: Keys, settings: Settings) -> Op[list[QueueRow]]:
 
 def failed_loads(keys: Keys, workers: Iterable[WorkerReport]) -> Op[list[tuple[str, LoadReport]]]:
     """Worker and report of each version that a worker could not load, as far as the route still names it."""
-    names = [worker.worker for worker in workers]
-    hashes = yield Pipeline([Command("HGETALL", keys.worker(name)) for name in names])
     routes = {record.task: record.route for record in _records((yield Command("HVALS", keys.registry)))}
     found = []
-    for name, fields in zip(names, hashes, strict=True):
-        for report in _failed(fields):
+    for worker in workers:
+        _, reports = yield from read_worker(keys, worker.worker)
+        for report in reports:
             route = routes.get(report.task)
-            if route and report.version in (route.stable, route.staged):
-                found.append((name, report))
+            if report.state == "failed" and route and report.version in (route.stable, route.staged):
+                found.append((worker.worker, report))
     return found
 
 
@@ -92,19 +76,6 @@ def server_time() -> Op[tuple[float, float]]:
     begin, before = clock.monotonic(), clock.now()
     seconds, microseconds = yield Command("TIME")
     return clock_skew(int(seconds) + int(microseconds) / 1e6, before, clock.now()), clock.monotonic() - begin
-
-
-def _failed(fields: dict[bytes, bytes]) -> list[LoadReport]:
-    reports = []
-    for field, blob in fields.items():
-        if field.startswith(_LOAD):
-            try:
-                report = LoadReport.load(blob)
-            except FormatUnknown:
-                continue
-            if report.state == "failed":
-                reports.append(report)
-    return reports
 
 
 def _records(blobs: Iterable[bytes]) -> list[TaskRecord]:

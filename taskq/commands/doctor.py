@@ -15,10 +15,11 @@ import redis
 
 from taskq.cli import output
 from taskq.cli.options import Options, command
-from taskq.cli.overview import failed_loads, live_workers, queue_rows, server_time
+from taskq.cli.overview import failed_loads, queue_rows, server_time
 from taskq.cli.session import Session, session
 from taskq.cli.tables import table
 from taskq.cli.words import counted, last_line
+from taskq.registry.changes.fleet import live_workers
 from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.model.worker import WorkerReport
 

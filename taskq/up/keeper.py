@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from taskq.cli.overview import live_workers
 from taskq.registry import clock
+from taskq.registry.changes.fleet import live_workers
 from taskq.registry.connect import connect_worker
 from taskq.registry.effects import run_async
 from taskq.registry.errors import ServerUnreachable, TaskqError

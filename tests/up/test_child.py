@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,7 +15,6 @@ from support.waiting import until
 
 from taskq.up import child as child_module
 from taskq.up.child import Child, describe_exit
-
 
 DEAF = "import signal\nsignal.signal(15, lambda *_: None)\nprint('up', flush=True)\nwhile True: signal.pause()"
 
@@ -43,9 +43,9 @@ class Heard:
         self.pids.append(pid)
         self.changed.set()
 
-    async def count(self, deaths: int) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
-            while len(self.deaths) < deaths:
+            while not condition():
                 self.changed.clear()
                 await self.changed.wait()
 
@@ -62,7 +62,7 @@ def test_who_dies_is_started_again_less_and_less_soon(monkeypatch: pytest.Monkey
         heard = Heard()
         child = Child("it", lambda starts: python(f"print('start {starts}'); raise SystemExit(3)"), os.environ, heard)
         child.start()
-        await heard.count(5)
+        await heard.until(lambda: len(heard.deaths) >= 5)
         child.ask_to_stop()
         assert await child.ended(10)
         return heard
@@ -80,8 +80,7 @@ def test_a_stop_ends_it_for_good_and_a_kill_ends_who_does_not_listen() -> None:
         heard = Heard()
         child = Child("it", lambda _: python(DEAF), os.environ, heard)
         child.start()
-        async with asyncio.timeout(20):
-            await heard.changed.wait()
+        await heard.until(lambda: bool(heard.lines))
         child.ask_to_stop()
         assert not await child.ended(0.2)
         child.ask_to_stop(kill=True)
@@ -99,7 +98,7 @@ def test_a_long_line_is_cut_into_pieces_and_the_last_one_needs_no_newline() -> N
         heard = Heard()
         child = Child("it", lambda _: python("print('x' * 30000); print('end', end='')"), os.environ, heard)
         child.start()
-        await heard.count(1)
+        await heard.until(lambda: bool(heard.deaths))
         child.ask_to_stop()
         assert await child.ended(10)
         return heard

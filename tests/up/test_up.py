@@ -16,7 +16,9 @@ from typing import Any
 import psutil
 import pytest
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
+from redis.retry import Retry
 from support.waiting import until
 
 TASKQ = [sys.executable, "-m", "taskq"]
@@ -134,7 +136,7 @@ def test_a_port_comes_with_a_password_that_no_argument_shows(folder: Path) -> No
         assert len(password) >= 24
         with Redis(port=port, password=password) as client:
             assert client.ping()
-        with Redis(port=port) as client, pytest.raises(AuthenticationError):
+        with Redis(port=port, retry=Retry(NoBackoff(), 0)) as client, pytest.raises(AuthenticationError):
             client.ping()
         assert json.loads(up.taskq("queues", "--json")) == []
         commands = [" ".join(process.cmdline()) for process in [up.process, *up.process.children(recursive=True)]]
