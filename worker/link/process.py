@@ -46,7 +46,7 @@ class ExecutorProcess:
             ours.setblocking(False)
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "taskq.worker.executor", "--fd", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "taskq.worker.executor", "--fd", str(theirs.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=sys.stderr.fileno() if _has_stderr() else subprocess.DEVNULL,
                     close_fds=True,
