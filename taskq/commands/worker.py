@@ -39,5 +39,5 @@ def worker_command(
     """
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format=_LOG_FORMAT)
     named = check("worker", name) if name else None
-    worker = FleetWorker(queue_names(queues), settings=settings_of(options), name=named, executors=executors)
+    worker = FleetWorker(queue_names(queues), settings=settings_of(options), name=named, executors=executors, dedicated=True)
     raise click.exceptions.Exit(worker.work(burst=burst, max_jobs=max_jobs))
