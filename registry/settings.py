@@ -12,6 +12,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -145,7 +146,7 @@ def _url_of(home: Path) -> str:
     if socket.is_absolute() or ".." in socket.parts or not (home / socket).is_socket():
         raise ServerUnreachable(f"{home / UP_FILE} names no socket inside {home}", hint=hint)
     password = document.get("password")
-    return f"unix://{':' + str(password) + '@' if password else ''}{home / socket}"
+    return f"unix://{':' + quote(str(password)) + '@' if password else ''}{quote(str(home / socket))}"
 
 
 def executor_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:

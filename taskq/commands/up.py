@@ -10,6 +10,7 @@ import click
 from taskq.cli import output, tables
 from taskq.cli.configuration import queue_names, settings_of
 from taskq.cli.options import Options, command
+from taskq.registry.errors import InvalidInput
 from taskq.up.keeper import Plan, Row, run_up
 
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
@@ -34,6 +35,8 @@ def up_command(options: Options, *, workers: int, executors: int, queues: str, r
     The server keeps its data in .taskq/ and listens on a socket there; every other command in this folder or below finds
     it. What dies is started again. Ctrl-C stops all of it; a second Ctrl-C does not wait for running tasks.
     """
+    if options.redis:
+        raise InvalidInput("`taskq up` runs a server of its own and takes no --redis", hint="for workers on another server: `taskq worker`")
     settings = settings_of(options)
     plan = Plan(Path.cwd(), settings.namespace, workers, executors, queue_names(queues), redis_port)
     raise click.exceptions.Exit(run_up(plan, Documents() if options.json else People()))

@@ -93,7 +93,7 @@ class Child:
         return bool(done)
 
     async def _keep(self) -> None:
-        delay = FIRST_DELAY
+        delay = 0.0
         while True:
             begin = clock.monotonic()
             if self._process:
@@ -101,7 +101,8 @@ class Child:
                 if self._stopping.is_set():
                     return
                 why = describe_exit(code)
-                delay = FIRST_DELAY if clock.monotonic() - begin > STEADY else min(delay * 2, LONGEST_DELAY)
+                steady = clock.monotonic() - begin > STEADY
+                delay = FIRST_DELAY if steady or not delay else min(delay * 2, LONGEST_DELAY)
             self.deaths += 1
             self._listener.died(self.name, why, delay)
             with contextlib.suppress(TimeoutError):

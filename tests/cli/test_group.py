@@ -102,6 +102,7 @@ def test_no_server_is_exit_5_with_what_to_do(shell: Any) -> None:
         (["runs", "--status", "odd"], 2),
         (["completion", "powershell"], 2),
         (["dev", "missing.py"], 2),
+        (["up", "--redis", "redis://elsewhere"], 2),
     ],
 )
 def test_what_is_wrong_decides_the_exit_code(shell: Any, words: list[str], code: int) -> None:
