@@ -1,0 +1,49 @@
+"""What may break a budget, each with its reason. A reason that nothing needs any more fails its test, too."""
+
+from __future__ import annotations
+
+# module:function → why it is longer than 50 lines
+LONG_FUNCTIONS: dict[str, str] = {}
+
+# module:class → why it has more than 20 methods
+LARGE_CLASSES = {
+    "taskq.registry.keys:Keys": "the one table of all keys: a property of one line each, without state",
+}
+
+# module → why it imports one of ours inside a function
+LATE_IMPORTS = {
+    "taskq": "the lazy face: `import taskq` must cost nothing",
+    "taskq.cli.group": "the command line's table of commands",
+    "taskq.registry": "lazy face of the room",
+    "taskq.registry.inspection": "lazy face of the package: who describes a file must not pay for redis",
+    "taskq.producer": "lazy face of the room",
+    "taskq.worker": "lazy face of the room",
+    "taskq.worker.executor.loop": "inspection needs pydantic, and only throw-away executors inspect",
+    "taskq.worker.executor.versions": "conversion needs pydantic and coroutines need asyncio; few tasks ask for either",
+}
+
+# module → why it spells keys
+SPELT_KEYS: dict[str, str] = {}
+
+# module → why it touches the environment
+ENVIRONMENT = {
+    "taskq.cli.secrecy": "starts the same program again with the password in the environment instead of the arguments",
+    "taskq.cli.tables": "COLUMNS is the terminal's width, no setting of ours",
+    "taskq.up.keeper": "hands its environment on to the processes that it starts",
+}
+
+# module → why it asks a clock
+CLOCK: dict[str, str] = {}
+
+# module → why a test sleeps
+SLEEPS = {
+    "tests.acceptance.test_hot_swap": "paces the load; nothing is waited for",
+    "tests.registry.test_feed": "the waiting loop of asyncio tests, with a deadline",
+}
+
+# module:class → why an exception that can leave its module is not a TaskqError
+FOREIGN_ERRORS = {
+    "taskq.cli.options:Failure": "how click is told the exit code and message of a TaskqError",
+    "taskq.worker.executor.gate:TaskStopped": "stops a task from within: no `except Exception` of its may catch it",
+    "taskq.worker.link.protocol:ProtocolError": "ends the process that received garbage; never reaches a user",
+}
