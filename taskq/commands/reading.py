@@ -16,6 +16,7 @@ from taskq.cli.tables import MANY, console, facts, table
 from taskq.cli.words import ago, local, short
 
 _DIFF_COLORS = {"+": "green", "-": "red", "@": "cyan"}
+_DURATIONS = ("timeout", "grace", "result_ttl", "failure_ttl")
 _OUTSIDE = ("parameters", "doc")  # of a spec: shown on their own
 
 
@@ -67,7 +68,7 @@ def show_command(options: Options, *, task: str) -> None:
             ("latest", found["latest"]),
             ("revision", found["revision"]),
             ("origin", found["origin"]),
-            *((name, _setting(value)) for name, value in spec.items() if name not in _OUTSIDE),
+            *((name, _setting(name, value)) for name, value in spec.items() if name not in _OUTSIDE),
             ("about", spec.get("doc") or None),
         ]
     )
@@ -75,7 +76,9 @@ def show_command(options: Options, *, task: str) -> None:
     _print_parameters(found.get("parameters") or {})
 
 
-def _setting(value: Any) -> str | None:
+def _setting(name: str, value: Any) -> str | None:
+    if name in _DURATIONS:
+        return f"{value:g} s"
     if value in (None, {}, [], ()):
         return None
     return value if isinstance(value, str) else output.to_json(value)
