@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from taskq.registry import clock
-from taskq.registry.effects import Command, Op
-from taskq.registry.errors import FormatUnknown, RunFailed, TaskqError, WaitTimeout
+from taskq.registry.backoff import pause
+from taskq.registry.effects import Command, Op, Pause
+from taskq.registry.errors import FormatUnknown, RunFailed, ServerUnreachable, TaskqError, WaitTimeout
 from taskq.registry.keys import Keys
 from taskq.registry.runs.document import RunDocument, read_run
 from taskq.registry.runs.statuses import TERMINAL
@@ -14,9 +15,13 @@ from taskq.registry.runs.statuses import TERMINAL
 LONGEST_BLOCK: Final = 2.0
 """Seconds that one blocking read takes at most; the status is looked at between two of them."""
 
+_FIRST_PAUSE: Final = 0.5
+
 
 def wait_for(keys: Keys, run: str, timeout: float | None = None, block: float = LONGEST_BLOCK) -> Op[RunDocument]:
     """The document of a run that has ended.
+
+    A server that goes away while it waits is waited for as well; one that is away from the start is an error.
 
     Args:
         keys: of the namespace. ``run``: the run's id.
@@ -26,20 +31,30 @@ def wait_for(keys: Keys, run: str, timeout: float | None = None, block: float = 
     Raises:
         NotFound: no such run, or its record has expired.
         WaitTimeout: it has not ended in time; it goes on.
+        ServerUnreachable: no answer to the first look.
     """
     deadline = None if timeout is None else clock.monotonic() + timeout
-    results = keys.rq_results(run)
-    while True:
-        # The place in the stream is taken before the status is read: a result that is written in between ends the read below.
-        newest = yield Command("XREVRANGE", results, "+", "-", "COUNT", 1)
-        after = newest[0][0] if newest else "0-0"
-        document = yield from read_run(keys, run)
-        if document["status"] in TERMINAL:
-            return document
+    newest, document = yield from _look(keys, run)
+    outages = 0
+    while document["status"] not in TERMINAL:
         left = block if deadline is None else min(block, deadline - clock.monotonic())
         if left <= 0:
             raise WaitTimeout(f"run {run} has not ended within {timeout:g} s: it is {document['status']}", hint=f"see `taskq status {run}`")
-        yield Command("XREAD", "BLOCK", max(1, int(left * 1000)), "COUNT", 1, "STREAMS", results, after)
+        try:
+            yield Command("XREAD", "BLOCK", max(1, int(left * 1000)), "COUNT", 1, "STREAMS", keys.rq_results(run), newest)
+            newest, document = yield from _look(keys, run)
+            outages = 0
+        except ServerUnreachable:
+            yield Pause(min(left, pause(outages, base=_FIRST_PAUSE)))
+            outages += 1
+    return document
+
+
+def _look(keys: Keys, run: str) -> Op[tuple[bytes | str, RunDocument]]:
+    """Id of the newest result, and the document; in this order, so that a read after the id misses nothing newer than the document."""
+    entries = yield Command("XREVRANGE", keys.rq_results(run), "+", "-", "COUNT", 1)
+    document = yield from read_run(keys, run)
+    return (entries[0][0] if entries else "0-0"), document
 
 
 def failure_of(document: RunDocument) -> TaskqError | None:

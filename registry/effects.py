@@ -6,6 +6,8 @@ twice. An operation never sees a connection.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -52,7 +54,14 @@ class Pipeline:
     atomic: bool = False
 
 
-Effect = Command | Call | Pipeline
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A time in seconds in which nothing is asked; the reply is None."""
+
+    seconds: float
+
+
+Effect = Command | Call | Pipeline | Pause
 Op = Generator[Effect, Any, T]
 
 
@@ -95,6 +104,8 @@ def _perform(effect: Effect, redis: Redis) -> Any:
         return redis.execute_command(effect.name, *effect.args)
     if isinstance(effect, Call):
         return effect.script.call(redis, effect.keys, effect.args)
+    if isinstance(effect, Pause):
+        return time.sleep(effect.seconds)
     with redis.pipeline(transaction=effect.atomic) as pipe:
         for command in effect.commands:
             pipe.execute_command(command.name, *command.args)
@@ -106,6 +117,8 @@ async def _perform_async(effect: Effect, redis: AsyncRedis) -> Any:
         return await redis.execute_command(effect.name, *effect.args)
     if isinstance(effect, Call):
         return await effect.script.call_async(redis, effect.keys, effect.args)
+    if isinstance(effect, Pause):
+        return await asyncio.sleep(effect.seconds)
     async with redis.pipeline(transaction=effect.atomic) as pipe:
         for command in effect.commands:
             pipe.execute_command(command.name, *command.args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -12,8 +13,9 @@ from support import hands
 from support.waiting import until
 
 from taskq.producer import Client
-from taskq.registry.errors import Conflict, NotFound, RunFailed, WaitTimeout
+from taskq.registry.errors import Conflict, NotFound, RunFailed, ServerUnreachable, WaitTimeout
 from taskq.registry.keys import Keys
+from taskq.registry.settings import Settings
 
 
 @pytest.fixture
@@ -134,3 +136,27 @@ def test_threads_share_a_client(client: Client, server: Redis, keys: Keys) -> No
     for thread in threads:
         thread.join()
     assert until(lambda: server.llen(keys.rq_queue("default"))) == 100
+
+
+def test_a_wait_outlives_a_server_that_is_killed(own_server: Any, keys: Keys, background: Callable[..., Future[object]]) -> None:
+    # Given somebody who waits for a run
+    settings = Settings(redis_url=own_server.url)
+    with Client(settings=settings) as client:
+        hands.put_task(client.redis, keys, "count")
+        run = client.enqueue("count")
+        waiting = background(run.wait, 60)
+        until(lambda: any(one["cmd"] == "xread" for one in clients(client.redis)), what="the wait blocks")
+        # When the server is killed, comes back, and the run ends
+        own_server.kill()
+        own_server.start()
+        hands.finish(client.redis, keys, hands.claim(client.redis, keys)[0], "done")
+        # Then the wait ends with the result
+        assert waiting.result(30) == "done"
+        # And a server that is away from the start is an error
+        own_server.kill()
+        with pytest.raises(ServerUnreachable):
+            run.wait(60)
+
+
+def clients(redis: Redis) -> list[dict[str, str]]:
+    return list(redis.client_list())
