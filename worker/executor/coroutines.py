@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from taskq.worker.executor.gate import Gate
@@ -13,8 +13,7 @@ from taskq.worker.executor.gate import Gate
 def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
     """Run ``coroutine`` to its end and return its result.
 
-    A stop cancels its asyncio task; told again, it is struck like a synchronous one if its own code is executing, because
-    a coroutine that blocks never gets to see its cancellation. What the run leaves behind on the loop is cancelled.
+    A stop cancels its asyncio task (see `gate`). What the run leaves behind on the loop is cancelled with it.
 
     Args:
         coroutine: of the task's code.
@@ -27,13 +26,7 @@ def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
         loop = _loop()
         task = loop.create_task(_alone(coroutine))
 
-        def stop(again: bool) -> bool:
-            if again and asyncio.current_task(loop) is task:
-                return True
-            loop.call_soon_threadsafe(task.cancel)  # this also wakes a loop that waits for its sockets
-            return False
-
-        gate.divert = stop
+        gate.divert = partial(loop.call_soon_threadsafe, task.cancel)  # this also wakes a loop that waits for its sockets
     try:
         return loop.run_until_complete(task)
     except BaseException:

@@ -10,14 +10,19 @@ Everything here happens on the main thread: Python runs signal handlers there, b
 that each step either happens before or after one assignment: ``current`` names the run while its code may be struck,
 ``held`` counts the sections of our own that must not be. A signal between runs is never lost, because `guard` sets ``current`` first
 and looks at ``signalled`` then.
+
+Where an event loop runs on the main thread, the first stop cancels its asyncio tasks instead: an exception in the midst of the
+loop's own code would lose wake-ups, and its clean-up could wait for ever. A repeated one strikes a coroutine that is executing,
+because one that blocks never gets to see its cancellation.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -44,7 +49,7 @@ class Gate:
     def __init__(self) -> None:
         self.current: int | None = None  # number of the run whose code may be struck now
         self.why: str | None = None  # why it was told to stop; stays set until the next run
-        self.divert: Callable[[bool], bool] | None = None  # stops an async run in its own way; True: raise nevertheless
+        self.divert: Callable[[], None] | None = None  # stops an async run, in place of an exception
         self.look: Callable[[], None] = _nothing  # reads the socket and calls `stop` for a CANCEL of `current`
         self._signalled = False
         self._held = 0
@@ -107,7 +112,14 @@ class Gate:
         again = self._strikes > 1
         if again and frame is not None and frame.f_code is Gate.guard.__code__:
             return  # the first one is on its way out of `guard`: a second one would escape from it
-        if self.divert is None or self.divert(again):
+        loop = _running_loop()
+        if again and loop is not None and _in_coroutine(loop, frame):
+            raise TaskStopped(self.why or "")
+        if self.divert is not None:
+            self.divert()
+        elif loop is not None:
+            loop.call_soon_threadsafe(_cancel_all, loop)
+        else:
             raise TaskStopped(self.why or "")
 
     def __enter__(self) -> None:
@@ -124,3 +136,25 @@ class Gate:
 
 def _nothing() -> None:
     """Nothing to look at yet."""
+
+
+def _asyncio() -> Any:
+    return sys.modules["asyncio"]  # never imported here: it costs memory, and only who imported it can run a loop
+
+
+def _running_loop() -> Any:
+    """The event loop that runs on the main thread, the executor's or one of the task's own; None if there is none."""
+    events = sys.modules.get("asyncio.events")
+    running = getattr(events, "_get_running_loop", None)  # missing while the module is being imported
+    return None if running is None else running()
+
+
+def _in_coroutine(loop: Any, frame: FrameType | None) -> bool:
+    # A task's step calls the loop too, to be continued: an exception there would be lost, and the task never continued.
+    module = "" if frame is None else str(frame.f_globals.get("__name__", ""))
+    return _asyncio().current_task(loop) is not None and module.partition(".")[0] != "asyncio"
+
+
+def _cancel_all(loop: Any) -> None:
+    for task in _asyncio().all_tasks(loop):
+        task.cancel()

@@ -18,12 +18,13 @@ SYNC = HEAD + "def t():\n    print('begun')\n    while True: time.sleep(0.01)\n"
 BUSY = HEAD + "def t():\n    print('begun')\n    while True: pass\n"
 BLOCKED = HEAD + "def t():\n    print('begun')\n    time.sleep(600)\n"
 ASYNC = HEAD + "async def t():\n    print('begun')\n    await asyncio.sleep(600)\n"
+OWN_LOOP = HEAD + "def t():\n    async def go():\n        print('begun')\n        await asyncio.sleep(600)\n    asyncio.run(go())\n"
 CLEANS_UP = HEAD + "def t():\n    try:\n        print('begun'); time.sleep(600)\n    finally: print('cleaned')\n"
 SWALLOWS = HEAD + "def t():\n    try:\n        print('begun'); time.sleep(600)\n    except BaseException: return 1\n"
 NOOP = "from taskq import task\n@task\ndef noop(n: int = 0): return n\n"
 
 
-@pytest.mark.parametrize("source", [SYNC, BUSY, BLOCKED, ASYNC, CLEANS_UP, SWALLOWS])
+@pytest.mark.parametrize("source", [SYNC, BUSY, BLOCKED, ASYNC, OWN_LOOP, CLEANS_UP, SWALLOWS])
 @pytest.mark.parametrize(
     ("why", "outcome", "reason", "error"),
     [
