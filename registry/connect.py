@@ -24,13 +24,15 @@ def connect(settings: Settings) -> redis.Redis:
         InvalidInput: the URL is malformed.
     """
     backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
-    return _from_url(redis.Redis, settings, retry=Retry(backoff, _CLIENT_RETRIES))
+    client: redis.Redis = _from_url(redis.Redis, settings, retry=Retry(backoff, _CLIENT_RETRIES))
+    return client
 
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
     """The asyncio client for programs; the same as `connect` otherwise."""
     backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
-    return _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(backoff, _CLIENT_RETRIES))
+    client: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(backoff, _CLIENT_RETRIES))
+    return client
 
 
 def connect_worker(settings: Settings, *, blocking: float = 0.0) -> redis.asyncio.Redis:
@@ -40,7 +42,9 @@ def connect_worker(settings: Settings, *, blocking: float = 0.0) -> redis.asynci
         settings: where and with which timeouts.
         blocking: longest time in seconds that a command of this client blocks on purpose.
     """
-    return _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=settings.socket_timeout + blocking)
+    patience = settings.socket_timeout + blocking
+    client: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=patience)
+    return client
 
 
 def _from_url(client: Any, settings: Settings, **options: Any) -> Any:

@@ -101,20 +101,20 @@ async def run_async(op: Op[T], redis: AsyncRedis) -> T:
 
 def _perform(effect: Effect, redis: Redis) -> Any:
     if isinstance(effect, Command):
-        return redis.execute_command(effect.name, *effect.args)
+        return redis.execute_command(effect.name, *effect.args)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
     if isinstance(effect, Call):
         return effect.script.call(redis, effect.keys, effect.args)
     if isinstance(effect, Pause):
         return time.sleep(effect.seconds)
     with redis.pipeline(transaction=effect.atomic) as pipe:
         for command in effect.commands:
-            pipe.execute_command(command.name, *command.args)
+            pipe.execute_command(command.name, *command.args)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
         return pipe.execute()
 
 
 async def _perform_async(effect: Effect, redis: AsyncRedis) -> Any:
     if isinstance(effect, Command):
-        return await redis.execute_command(effect.name, *effect.args)
+        return await redis.execute_command(effect.name, *effect.args)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
     if isinstance(effect, Call):
         return await effect.script.call_async(redis, effect.keys, effect.args)
     if isinstance(effect, Pause):

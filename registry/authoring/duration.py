@@ -28,7 +28,7 @@ def seconds(value: object) -> float:
     elif isinstance(value, str):
         result = _parse(value.strip())
     else:
-        raise ValueError(f"{value!r} is not a duration: write seconds, or text like '30s', '1m30s', '2h'")
+        raise ValueError(f"{value!r} is not a duration: write seconds, or text like '30s', '1m30s', '2h'")  # noqa: TRY004  # one kind of error for each value that is no duration
     if not math.isfinite(result) or result < 0:
         raise ValueError(f"{value!r} is not a duration: it must be finite and not negative")
     return result
