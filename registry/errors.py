@@ -22,7 +22,7 @@ Each class carries its exit code of the command line and its HTTP status; the do
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class TaskqError(Exception):
@@ -105,14 +105,25 @@ class DistributionMissing(InspectionFailed):
 class RolloutFailed(TaskqError):
     """Workers could not load the version; no route was switched.
 
-    ``failures`` is a list of ``{"worker": name, "error": traceback or reason}``.
+    ``failures`` is a list of ``{"worker": name, "error": traceback or reason}``, ``documents`` what each task is now.
     """
 
     http_status = 409
 
-    def __init__(self, message: str = "", *, hint: str = "", failures: list[dict[str, str]] | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        hint: str = "",
+        failures: list[dict[str, str]] | None = None,
+        documents: list[dict[str, Any]] | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.failures = failures or []
+        self.documents = documents or []
+
+    def __str__(self) -> str:
+        return "\n".join([self.message, *(f"{item['worker']}: {item['error']}" for item in self.failures)])
 
 
 class RunFailed(TaskqError):

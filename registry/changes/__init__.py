@@ -1,0 +1,27 @@
+"""Who may change what in the registry, and the one transaction that does it.
+
+::
+
+    files ──inspect──▶ wanted ──store artifact──▶ stage ──▶ each live worker loads it ──▶ switch
+                                                    │                 │
+                                       nobody serves it: switch       └─ a failure, or the time is over ──▶ unstage
+
+**One transaction.** Every change goes through `commit.commit`: WATCH, read, decide, MULTI. What is decided is a pure
+function of what was read (`plan`, `transitions`), so a writer that lost a race decides again on what the winner left: no
+update is lost, revisions have no gaps, and a caller learns of a conflict only where it demanded a state. The decision, the
+revision, the change-log entry and the announcement are one EXEC; a crash leaves all or none.
+
+**Two changes for one rollout.** `staged` makes the versions known and has the workers load them; nothing runs on them yet.
+Only when those workers have reported is the route switched by a second change. In between others may change other tasks, and
+pause or retire this one; who wants to roll out the *same* task waits its turn until ``staged_until``, which also frees a task
+whose registrar was killed. So concurrent registrations take effect one after the other, in the order of their revisions.
+
+**What a version is.** Content (artifact, attribute, spec) that a task had before is that version again; numbers only go on.
+What was rolled back from is refused unless forced: whoever rolled back had a reason.
+
+Modules: `plan` and `transitions` decide, `commit` writes, `rollout` stages and switches, `fleet` asks the workers, `sources`
+finds and inspects files, `prepare` makes versions of them, `queued` looks after runs of paused and retired tasks, `reading`
+and `documents` tell people, `failures` remembers what went wrong, `registry` is the face.
+
+Deliberately absent: a lock. It would have to be fenced like everything else, and WATCH already is.
+"""

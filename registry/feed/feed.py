@@ -50,7 +50,7 @@ class Feed:
         on_control: awaited with each message of the control channel that is a JSON object.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what it joins together; all of it is named at the one place that makes one
+    def __init__(
         self, redis: Redis, keys: Keys, settings: Settings, snapshot: Snapshot, on_change: OnChange, on_control: OnControl | None = None
     ) -> None:
         self.snapshot = snapshot

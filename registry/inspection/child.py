@@ -129,7 +129,7 @@ def _execute(source: bytes, file: str, answer: int, output: int) -> NoReturn:
         os._exit(code)
 
 
-def _ended(number: int, frame: FrameType | None) -> NoReturn:  # a signal handler's signature
+def _ended(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  # a signal handler's signature
     sys.exit(128 + number)
 
 

@@ -39,7 +39,7 @@ def describe(source: bytes, file: str) -> dict[str, Any]:
     except TaskqError as error:
         kind = Unsupported if isinstance(error, Unsupported) else InvalidInput if isinstance(error, InvalidInput) else None
         return _answer(error=error.message if kind else format_error(error), refused=kind.__name__ if kind else None)
-    except BaseException as error:  # code of a user may raise anything; it is recorded in the answer
+    except BaseException as error:  # noqa: BLE001  # code of a user may raise anything; it is recorded in the answer
         return _answer(error=format_error(error))
     finally:
         unload_module(name)

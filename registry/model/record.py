@@ -51,11 +51,13 @@ def _sorted(value: object) -> object:
 class Route(Stored):
     """Which version a task's runs get.
 
-    ``stable`` is None until a first version was switched to. ``staged`` is loaded by the workers ahead of a switch.
+    ``stable`` is None until a first version was switched to. ``staged`` is loaded by the workers ahead of a switch; until
+    ``staged_until`` (seconds since the epoch, Redis' clock) a rollout is in progress that others wait for, None for none.
     """
 
     stable: int | None = None
     staged: int | None = None
+    staged_until: float | None = None
 
 
 class TaskRecord(Stored):
