@@ -49,7 +49,7 @@ class Gate:
     def __init__(self) -> None:
         self.current: int | None = None  # number of the run whose code may be struck now
         self.why: str | None = None  # why it was told to stop; stays set until the next run
-        self.divert: Callable[[], None] | None = None  # stops an async run, in place of an exception
+        self.divert: Callable[[], object] | None = None  # stops an async run, in place of an exception
         self.look: Callable[[], None] = _nothing  # reads the socket and calls `stop` for a CANCEL of `current`
         self._signalled = False
         self._held = 0
