@@ -78,7 +78,8 @@ class Fleet:
         version = before.latest + 1 if before else 1
         data = source.encode()
         made = Spec.model_validate(spec)
-        stored = VersionRecord(task=task, version=version, digest=digest_of(data), attribute=attribute or task, file=f"{task}.py", spec=made)
+        digest = digest_of(data)
+        stored = VersionRecord(task=task, version=version, digest=digest, attribute=attribute or task, file=f"{task}.py", spec=made)
         self.redis.set(self.keys.code(stored.digest), data)
         self.redis.hset(self.keys.versions(task), str(version), stored.dump())
         route = Route(stable=version) if stable else Route(stable=before.route.stable if before else None, staged=version)
@@ -194,12 +195,13 @@ class Fleet:
         children = [child for worker in self.workers for child in worker.executors()]
         for worker in self.workers:
             if worker.process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.process.pid, signal.SIGCONT)
-                    worker.process.send_signal(signal.SIGTERM)
-                    worker.process.send_signal(signal.SIGTERM)
+                os.kill(worker.process.pid, signal.SIGCONT)
+                worker.terminate()
         stuck = []
         for worker in self.workers:
+            # Two signals at once may arrive as one.
+            until(lambda worker=worker: worker.process.poll() is not None or "drains" in worker.text(), what=f"{worker.name} drains")
+            worker.terminate()
             try:
                 worker.process.wait(15)
             except subprocess.TimeoutExpired:

@@ -7,6 +7,7 @@ it was read. The other end is not trusted: what is no message ends the channel.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 from taskq.worker.link.protocol import Decoder, Kind, Message, ProtocolError, encode
 
 log = logging.getLogger("taskq.worker")
+_READ = 1 << 18
 
 
 class Channel(asyncio.Protocol):
@@ -59,6 +61,13 @@ class Channel(asyncio.Protocol):
             self._out.clear()
             self._transport.write(data)
 
+    def finish(self, sock: socket.socket) -> None:
+        """The other side is dead: take in what it had sent, and end. ``sock`` is the one that this was opened over."""
+        with contextlib.suppress(OSError):
+            while not self.ended and (data := sock.recv(_READ)):
+                self.data_received(data)
+        self.close()
+
     def close(self) -> None:
         """End the channel at once; what is not written is dropped."""
         self.ended = True
@@ -74,7 +83,7 @@ class Channel(asyncio.Protocol):
         try:
             messages = self._decoder.feed(data)
         except ProtocolError as error:
-            log.error("an executor sent what is no message (%s); it is replaced", error)
+            log.error("an executor sent what is no message (%s); it is replaced", error)  # noqa: TRY400  # our own stack says nothing about it
             self.close()
             return
         if messages and not self.ended:

@@ -36,10 +36,10 @@ class Inspections(Loop):
         while True:
             await self._poked.wait()
             self._poked.clear()
-            while (blob := await self.server.redis.lpop(keys.inspections)) is not None:
+            while blob := await self.server.redis.lpop(keys.inspections):
                 await self._answer(blob)
 
-    async def _answer(self, blob: bytes) -> None:
+    async def _answer(self, blob: Any) -> None:
         try:
             request = codec.loads(blob)
             name, source, file = str(request["id"]), bytes(request["source"]), str(request["file"])

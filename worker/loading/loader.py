@@ -12,6 +12,7 @@ from taskq.registry.code.validation import Validator
 from taskq.registry.effects import Command, Op, run_async
 from taskq.registry.errors import NotFound, ServerUnreachable, TaskqError
 from taskq.registry.feed.snapshot import Snapshot
+from taskq.registry.keys import Keys
 from taskq.registry.model.record import TaskRecord, VersionRecord
 from taskq.registry.model.worker import LoadReport
 from taskq.worker.loading.catalog import Catalog, Entry
@@ -168,7 +169,7 @@ class Loader(Periodic):
             return entry
 
     async def _fetch(self, entry: Entry) -> None:
-        record, source = await run_async(self._read(*entry.key), self.server.redis)
+        record, source = await run_async(_read(self.server.keys, *entry.key), self.server.redis)
         parameters = record.spec.parameters
         entry.record, entry.validator = record, Validator(parameters)
         entry.body = {
@@ -181,14 +182,6 @@ class Loader(Periodic):
             "context": parameters.context,
             "convert": parameters.convert,
         }
-
-    def _read(self, task: str, version: int) -> Op[tuple[VersionRecord, bytes]]:
-        blob = yield Command("HGET", self.server.keys.versions(task), str(version))
-        if blob is None:
-            raise NotFound(f"task {task} has no version {version}")
-        record = VersionRecord.load(blob)
-        source = yield from read_artifact(self.server.keys, record.digest)
-        return record, source
 
     # -- in executors --------------------------------------------------------------------------------------
     async def _spread(self, entries: list[Entry]) -> None:
@@ -246,3 +239,12 @@ class Loader(Periodic):
             handle.unload(entry.key)
         self._catalog.drop(entry.key)
         self._reports.drop(entry.key)
+
+
+def _read(keys: Keys, task: str, version: int) -> Op[tuple[VersionRecord, bytes]]:
+    blob = yield Command("HGET", keys.versions(task), str(version))
+    if blob is None:
+        raise NotFound(f"task {task} has no version {version}")
+    record = VersionRecord.load(blob)
+    source = yield from read_artifact(keys, record.digest)
+    return record, source

@@ -106,9 +106,8 @@ class Trials:
             self._dismiss(handle)
 
     async def _try(self, handle: Handle, entry: Entry) -> Tried:
-        assert entry.body is not None, "only what was fetched is tried"
         try:
-            ask = handle.load(entry.key, entry.body, self._timeout)
+            ask = handle.load(entry.key, entry.body or {}, self._timeout)
         except ProtocolError as error:
             return Tried(str(error))
         answer = await ask.answer

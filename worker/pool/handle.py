@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from taskq.registry import clock
 from taskq.worker.link.channel import Channel
 from taskq.worker.link.process import ExecutorProcess
-from taskq.worker.link.protocol import PROTOCOL, Kind, Message, ProtocolError
+from taskq.worker.link.protocol import PROTOCOL, Kind, Message
 from taskq.worker.runs.run import Run, StopReason
 
 log = logging.getLogger("taskq.worker")
@@ -177,7 +177,7 @@ class Handle:
             self._channel.send(kind, Handle._numbers, body)
         self.inbox[Handle._numbers] = request
         if len(self.inbox) == 1:
-            self._begin(request)
+            self._begin_head()
 
     def _tell(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
         if self._channel is not None:
@@ -191,13 +191,15 @@ class Handle:
                 self.process.interrupt()
 
     # -- being told ----------------------------------------------------------------------------------------
-    def _begin(self, request: Request) -> None:
-        now = clock.monotonic()
+    def _begin_head(self) -> None:
+        """Another request came to the head of the inbox, or none is left."""
+        head, now = self.head, clock.monotonic()
         self.stage = 0
-        self.deadline = now + request.timeout
-        if isinstance(request, Run):
-            request.began = now
-        self.watcher.began(self)
+        self.deadline = math.inf if head is None else now + head.timeout
+        if isinstance(head, Run):
+            head.began = now
+        if head is not None:
+            self.watcher.began(self)
 
     def _receive(self, messages: Sequence[Message]) -> None:
         for kind, number, body in messages:
@@ -224,7 +226,7 @@ class Handle:
         del self.inbox[number]
         self.runs -= 1
         if was_head:
-            self._advance()
+            self._begin_head()
         self.watcher.finished(self, request, report)
 
     def _on_answer(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
@@ -232,19 +234,12 @@ class Handle:
         if not isinstance(request, Ask) or request.kind is not _ANSWER_TO[kind]:
             return
         del self.inbox[number]
-        self._advance()
+        self._begin_head()
         if request.version is not None and not body.get("ok"):
             self.loaded.discard(request.version)
             self.watcher.load_failed(self, request.version, str(body.get("error")))
         if not request.answer.done():
             request.answer.set_result(body)
-
-    def _advance(self) -> None:
-        head = self.head
-        if head is None:
-            self.deadline, self.stage = math.inf, 0
-        else:
-            self._begin(head)
 
     def _channel_ended(self) -> None:
         """An executor without a channel is of no use. One that is exiting keeps its own return code."""
@@ -257,7 +252,9 @@ class Handle:
             return
         self.dead = True
         asyncio.get_running_loop().remove_reader(self.process.pidfd)
-        self._drain_channel()
+        if self._channel is not None:
+            self._channel.finish(self.process.socket)  # what it said before it died counts
+            self._channel = None
         self.process.close()
         requests = list(self.inbox.values())
         self.inbox.clear()
@@ -267,15 +264,3 @@ class Handle:
             if isinstance(request, Ask) and not request.answer.done():
                 request.answer.set_result({"ok": False, "died": returncode} if at == 0 else None)
         self.watcher.gone(self, returncode, requests)
-
-    def _drain_channel(self) -> None:
-        """What it said before it died counts: reports that are still in the socket are read."""
-        channel, self._channel = self._channel, None
-        if channel is None or channel.ended:
-            return
-        try:
-            while data := self.process.socket.recv(1 << 18):
-                channel.data_received(data)
-        except (OSError, ProtocolError):
-            pass
-        channel.close()

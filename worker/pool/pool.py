@@ -195,7 +195,7 @@ class Pool:
                 handle = await self.spawn(self)
             except OSError as error:
                 delay = self._backoffs[index].next()
-                log.error("an executor can't be started (%s); again in %.1f s", error, delay)
+                log.error("an executor can't be started (%s); again in %.1f s", error, delay)  # noqa: TRY400  # the system says it all
         if handle is None or handle.dead:
             return
         if self.stopping:

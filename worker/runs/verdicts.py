@@ -123,10 +123,20 @@ def attempt_record(run: Run, worker: str, release: Release, ended_at: float) -> 
     """The attempt as the list of earlier attempts holds it; '' where it had not begun."""
     if not release.outcome:
         return b""
-    return record(run.attempt, worker, run.version or None, release.outcome, release.error, run.started_at or run.claimed_at, ended_at)
+    return record(
+        run.attempt,
+        worker,
+        run.version or None,
+        outcome=release.outcome,
+        error=release.error,
+        started_at=run.started_at or run.claimed_at,
+        ended_at=ended_at,
+    )
 
 
-def record(attempt: int, worker: str, version: int | None, outcome: str, error: str, started_at: float | None, ended_at: float) -> bytes:
+def record(
+    attempt: int, worker: str, version: int | None, *, outcome: str, error: str, started_at: float | None, ended_at: float
+) -> bytes:
     """One attempt as a blob; times in seconds by Redis' clock."""
     return codec.dumps(
         {

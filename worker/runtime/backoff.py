@@ -17,7 +17,7 @@ class Backoff:
 
     def next(self) -> float:
         """The delay in seconds after one more failure."""
-        delay = min(self.cap, self.base * 2 ** min(self.failures, 32))
+        delay = min(self.cap, self.base * 2.0 ** min(self.failures, 32))
         self.failures += 1
         return delay * random.uniform(0.5, 1.0)  # noqa: S311  # jitter, no secret
 

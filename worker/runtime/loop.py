@@ -65,7 +65,7 @@ class Loop:
             except TaskqError as error:
                 delay = backoff.next()
                 log.warning("%s: %s; again in %.1f s", self.name, error, delay)
-            except Exception:  # noqa: BLE001  # a loop must never end unseen: recorded with its traceback, then started again
+            except Exception:  # a loop must never end unseen: recorded with its traceback, then started again
                 if clock.monotonic() - began > _HEALTHY_AFTER:
                     backoff.reset()
                 delay = backoff.next()

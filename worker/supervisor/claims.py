@@ -51,7 +51,7 @@ class Bell(Loop):
             began = clock.monotonic()
             # `LEFT LEFT` onto the same list changes nothing; popping here could lose a run.
             try:
-                head = await self._redis.execute_command("BLMOVE", self._key, self._key, "LEFT", "LEFT", str(_BELL))
+                head = await self._redis.blmove(self._key, self._key, _BELL, "LEFT", "LEFT")  # type: ignore[arg-type]  # seconds may be a float
             except ResponseError as error:
                 if "UNBLOCKED" not in str(error):
                     raise
@@ -127,6 +127,8 @@ class Claims(Loop):
             if claimed == 0 and self._burst and not self._held():
                 break
             await self._pause(kept)
+        while self._held():
+            await self._something_ended()
         self._on_end()
 
     async def _wait_for_ring(self) -> None:
@@ -137,14 +139,17 @@ class Claims(Loop):
 
     async def _wait_for_room(self) -> int:
         while True:
-            self._room.clear()
             room = self._dispatch.room() if self._unconfirmed() < _MAX_UNCONFIRMED else 0
             if room > 0:
                 return min(room, _BATCH) if self._most is None else min(room, _BATCH, self._most)
-            # The second is a net below `room_made`: nothing here may ever hang on one missed call.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._room.wait()
+            await self._something_ended()
+
+    async def _something_ended(self) -> None:
+        # The second is a net below `room_made`: nothing here may ever hang on one missed call.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._room.wait()
+        self._room.clear()
 
     async def _pause(self, kept: int) -> None:
         """After claims that yielded nothing: workers that lost the race, or runs that can't be started here."""
@@ -166,10 +171,11 @@ class Claims(Loop):
         if not runs:
             return 0, 0
         self.server.observe(reply[1] / 1000)
-        if self._most is not None:
-            self._most -= len(runs)
         self.claimed = runs
-        return len(runs), await self._deliver(int(reply[0]))
+        kept = await self._deliver(int(reply[0]))
+        if self._most is not None:
+            self._most -= kept
+        return len(runs), kept
 
     async def _deliver(self, revision: int = 0) -> int:
         """Hand over what was claimed, once the snapshot is as new as the claim.

@@ -16,21 +16,17 @@ from taskq.worker.link.protocol import ProtocolError
 from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.loader import Loader
 from taskq.worker.loading.routes import PUT_BACK, route
+from taskq.worker.loading.waiting import Waiting
 from taskq.worker.pool.handle import Handle, Request, VersionKey
-from taskq.worker.pool.pool import Pool
+from taskq.worker.pool.seating import SLOW, Seating
 from taskq.worker.runs import verdicts
-from taskq.worker.runs.averages import DEPTH, Averages
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Verdict
 from taskq.worker.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
-# A head that takes longer than this gets no successors, and loses those it has.
-_SLOW = 0.02
 # How long a claimed run may wait here for an executor before another worker shall have it.
 _PATIENCE = 0.05
-_MIX_WEIGHT = 0.1
-_MOSTLY_SHORT = 0.9
 
 Settle = Callable[[Run, Verdict], None]
 
@@ -39,14 +35,15 @@ class Dispatch:
     """Runs between their claim and an executor; the listener of the pool.
 
     Args:
-        server, pool, loader, catalog, snapshot: what it works with.
-        settle: is given each run that has a verdict. ``write_log``: the lines of runs. ``room_made``: called when there may be room for claims.
+        server, seating, loader, catalog, snapshot: what it works with.
+        settle: is given each run that has a verdict. ``write_log``: the lines of runs.
+        room_made: called when there may be room for claims.
     """
 
     def __init__(
         self,
         server: Server,
-        pool: Pool,
+        seating: Seating,
         loader: Loader,
         catalog: Catalog,
         snapshot: Snapshot,
@@ -55,47 +52,23 @@ class Dispatch:
         write_log: Callable[[Run, Any], None],
         room_made: Callable[[], None],
     ) -> None:
-        self._server, self._pool, self._loader, self._catalog, self._snapshot = server, pool, loader, catalog, snapshot
+        self._server, self._seating, self._loader, self._catalog, self._snapshot = server, seating, loader, catalog, snapshot
         self._settle, self._write_log, self._room_made = settle, write_log, room_made
-        self._averages = Averages()
-        self._mix = 0.0  # share of short runs among the last ones
         self._backlog: deque[tuple[float, Run]] = deque()
-        self._waiting: dict[VersionKey, list[Run]] = {}
-        self._fetches: set[asyncio.Task[None]] = set()
+        # The route may move while a version is fetched: what waited for it is routed again.
+        self._waiting = Waiting(loader, self._again)
         self._tick: asyncio.TimerHandle | None = None
         self.draining = False
 
-    # -- room ----------------------------------------------------------------------------------------------
     def room(self) -> int:
-        """How many runs may be claimed now. Where prefetch is on, small amounts are not worth a call while all are busy."""
-        idle = free = seats = 0
-        for handle in self._pool.seated():
-            seats += 1
-            idle += not handle.inbox
-            free += DEPTH - handle.runs
-        taken = len(self._backlog) + sum(map(len, self._waiting.values()))
-        if self._mix < _MOSTLY_SHORT:
-            return idle - taken
-        return free - taken if idle or free >= seats * DEPTH // 2 else 0
+        """How many runs may be claimed now."""
+        return self._seating.room(len(self._backlog) + len(self._waiting))
 
     def held(self) -> Iterator[Run]:
         """All runs that are claimed and have no verdict."""
-        for _, run in self._backlog:
-            yield run
-        for runs in self._waiting.values():
-            yield from runs
-        for handle in self._pool.seated():
-            yield from (request for request in handle.inbox.values() if isinstance(request, Run))
-
-    def heads(self) -> Iterator[Run]:
-        """The runs that are in progress."""
-        for handle in self._pool.seated():
-            if isinstance(handle.head, Run):
-                yield handle.head
-
-    def executor_of(self, run: Run) -> Handle | None:
-        """The executor that a run is in."""
-        return next((handle for handle in self._pool.seated() if run in handle.inbox.values()), None)
+        yield from (run for _, run in self._backlog)
+        yield from self._waiting
+        yield from self._seating.runs()
 
     # -- in ------------------------------------------------------------------------------------------------
     def accept(self, runs: list[Run]) -> int:
@@ -117,17 +90,18 @@ class Dispatch:
         run.version = version
         entry = self._catalog.get((run.task, version))
         if entry is None or entry.state == "new":
-            self._wait_for((run.task, version), run)
+            self._waiting.add((run.task, version), run)
             return None
         if entry.state == "failed":
             if entry.due:
-                self._wait_for(entry.key)
+                self._waiting.add(entry.key)
             return PUT_BACK
         return self._prepare(run, entry) or self._place(run, entry)
 
     def _prepare(self, run: Run, entry: Entry) -> Verdict | None:
         """Read and check the parameters."""
-        assert entry.record is not None and entry.validator is not None, "a ready version was read"
+        if entry.record is None or entry.validator is None:
+            return PUT_BACK
         run.spec = entry.record.spec
         try:
             run.params = entry.validator.check(load_params(run.data))
@@ -141,9 +115,7 @@ class Dispatch:
 
     def _place(self, run: Run, entry: Entry) -> Verdict | None:
         """Send it, or keep it for a moment."""
-        short = self._averages.short(run.task)
-        self._mix += _MIX_WEIGHT * (short - self._mix)
-        handle = self._pick(entry, short=short)
+        handle = self._seating.pick(entry.key)
         if handle is None:
             self._backlog.append((clock.monotonic(), run))
             self._arm()
@@ -158,44 +130,9 @@ class Dispatch:
             self._arm()
         return None
 
-    def _pick(self, entry: Entry, *, short: bool) -> Handle | None:
-        """An executor that is free, best one that has the version; for short runs else the one with the fewest."""
-        best, best_rank = None, (DEPTH, True)
-        for handle in self._pool.seated():
-            if handle.draining or handle.stage:
-                continue
-            if handle.inbox and not (short and self._takes_more(handle)):
-                continue
-            rank = (len(handle.inbox), entry.key not in handle.loaded)
-            if rank < best_rank:
-                best, best_rank = handle, rank
-        return best
-
-    def _takes_more(self, handle: Handle) -> bool:
-        head = handle.head
-        if isinstance(head, Run):
-            return self._averages.short(head.task) and clock.monotonic() - head.began < _SLOW
-        return False
-
-    # -- versions that are not there yet -------------------------------------------------------------------
-    def _wait_for(self, key: VersionKey, run: Run | None = None) -> None:
-        waiting = self._waiting.get(key)
-        if waiting is None:
-            waiting = self._waiting[key] = []
-            task = asyncio.create_task(self._fetch(key), name=f"runs of {key[0]} {key[1]}")
-            self._fetches.add(task)
-            task.add_done_callback(self._fetches.discard)
-        if run is not None:
-            waiting.append(run)
-
-    async def _fetch(self, key: VersionKey) -> None:
-        try:
-            await self._loader.ensure(key)
-        finally:
-            # The route may have moved meanwhile: what waited is routed again.
-            runs = self._waiting.pop(key, [])
-            self.accept(runs)
-            self._room_made()
+    def _again(self, runs: list[Run]) -> None:
+        self.accept(runs)
+        self._room_made()
 
     # -- out: the pool's listener --------------------------------------------------------------------------
     def seated(self, handle: Handle) -> None:
@@ -208,15 +145,14 @@ class Dispatch:
         self._left(run)
         if isinstance(verdict, Finish):
             milliseconds = report.get("ms")
-            self._averages.add(run.task, milliseconds / 1000 if isinstance(milliseconds, int | float) else clock.monotonic() - run.began)
+            self._seating.learn(run.task, milliseconds / 1000 if isinstance(milliseconds, int | float) else clock.monotonic() - run.began)
         elif report.get("reason") is None and not self.draining and run.stop is None:
             # Taken back from behind a slow one: perhaps another executor is free.
-            run.began = 0.0
+            run.began = run.started_at = 0.0
             self._backlog.append((clock.monotonic(), run))
             self._arm()
             self._next()
             return
-        self._stamp(run)
         self._settle(run, verdict)
         self._next()
 
@@ -232,7 +168,6 @@ class Dispatch:
         for at, run in reversed(list(enumerate(requests))):
             if isinstance(run, Run):
                 self._left(run)
-                self._stamp(run)
                 if run.stop != "lost":
                     begun = at == 0
                     self._settle(run, verdicts.on_executor_death(run, returncode) if begun else verdicts.HAND_BACK)
@@ -240,28 +175,23 @@ class Dispatch:
 
     def release_backlog(self) -> None:
         """Give back all that no executor has, the last one first, so that they keep their order at the front."""
-        runs = [run for _, run in self._backlog] + [run for waiting in self._waiting.values() for run in waiting]
+        runs = [run for _, run in self._backlog] + self._waiting.take()
         self._backlog.clear()
-        for waiting in self._waiting.values():
-            waiting.clear()
         for run in reversed(runs):
             self._settle(run, verdicts.HAND_BACK)
 
     def forget(self, run: Run) -> None:
         """Its lease was taken over: it is no run of ours any more, wherever it stands here."""
         self._backlog = deque(item for item in self._backlog if item[1] is not run)
-        for waiting in self._waiting.values():
-            if run in waiting:
-                waiting.remove(run)
+        self._waiting.remove(run)
 
     def _left(self, run: Run) -> None:
+        """It is in no executor any more."""
         entry = self._catalog.get((run.task, run.version))
         if entry is not None:
             entry.users -= 1
             entry.used = clock.monotonic()
-
-    def _stamp(self, run: Run) -> None:
-        if run.began and not run.started_at:
+        if run.began:
             run.started_at = self._server.now() - (clock.monotonic() - run.began)
 
     # -- the backlog ---------------------------------------------------------------------------------------
@@ -274,7 +204,7 @@ class Dispatch:
             if version != run.version or entry is None or entry.state != "ready":
                 self._settle(run, verdicts.HAND_BACK)
                 continue
-            if self._pick(entry, short=self._averages.short(run.task)) is None:
+            if self._seating.pick(entry.key) is None:
                 self._backlog.appendleft((since, run))
                 break
             verdict = self._place(run, entry)
@@ -284,19 +214,13 @@ class Dispatch:
 
     def _arm(self) -> None:
         if self._tick is None:
-            self._tick = asyncio.get_running_loop().call_later(_SLOW, self._look)
+            self._tick = asyncio.get_running_loop().call_later(SLOW, self._look)
 
     def _look(self) -> None:
         """While runs wait anywhere here: take them back from behind slow heads, and let go of those that wait too long."""
         self._tick = None
         now = clock.monotonic()
-        crowded = False
-        for handle in self._pool.seated():
-            if handle.runs > 1:
-                crowded = True
-                head = handle.head
-                if isinstance(head, Run) and now - head.began > _SLOW:
-                    handle.take_back()
+        crowded = self._seating.relieve()
         late: list[Run] = []
         while self._backlog and now - self._backlog[0][0] > _PATIENCE:
             late.append(self._backlog.popleft()[1])
@@ -309,6 +233,4 @@ class Dispatch:
         """End what waits."""
         if self._tick:
             self._tick.cancel()
-        for task in list(self._fetches):
-            task.cancel()
-        await asyncio.gather(*self._fetches, return_exceptions=True)
+        await self._waiting.stop()

@@ -118,7 +118,7 @@ class Heartbeat(Periodic):
             release=self._release,
         )
 
-    def _rq_fields(self, now: float) -> dict[str, Any]:
+    def _rq_fields(self, now: float) -> Any:
         vitals = self._vitals()
         return {
             "birth": clock.rq_format(self._started_at),

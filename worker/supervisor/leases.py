@@ -27,7 +27,9 @@ class Leases(Loop):
         on_lost: told of each run whose lease is not ours any more.
     """
 
-    def __init__(self, server: Server, held: Callable[[], Iterable[Run]], heads: Callable[[], Iterable[Run]], on_lost: Callable[[Run], None]) -> None:
+    def __init__(
+        self, server: Server, held: Callable[[], Iterable[Run]], heads: Callable[[], Iterable[Run]], on_lost: Callable[[Run], None]
+    ) -> None:
         super().__init__(server, "leases")
         self._held, self._heads, self._on_lost = held, heads, on_lost
         self._every = server.settings.lease_renew

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from typing import Any
 
 from taskq.registry import clock
 from taskq.registry.errors import FormatUnknown
@@ -37,7 +38,7 @@ async def earlier_worker_is_gone(server: Server, worker: str) -> bool:
 
 
 async def _ended_here(server: Server, worker: str) -> bool:
-    blob = await server.redis.hget(server.keys.worker(worker), "status")
+    blob: Any = await server.redis.hget(server.keys.worker(worker), "status")
     try:
         report = WorkerReport.load(blob) if blob else None
     except FormatUnknown:

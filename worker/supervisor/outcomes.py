@@ -24,7 +24,7 @@ _BATCH = 128
 _BATCH_BYTES = 4_000_000
 _FULL = ("OOM", "MISCONF", "NOREPLICAS")
 _EVENTS: dict[str, RunEventType] = {"finished": "succeeded", "failed": "failed", "canceled": "cancelled"}
-_DEFAULT = Spec()
+_DEFAULT = Spec.model_validate({})
 
 Item = tuple[Run, Verdict]
 
@@ -151,11 +151,10 @@ class Outcomes(Loop):
             f"{started:.6f}",
             "",
             "" if finish.losses is None else finish.losses,
-            self.event(_EVENTS[finish.status], run, status=_EVENTS[finish.status], reason=finish.reason or None, error=finish.error or None),
+            self.event(_EVENTS[finish.status], run, status=_EVENTS[finish.status], reason=finish.reason, error=finish.error),
         ]
 
     def _release_args(self, run: Run, release: Release) -> list[Any]:
-        lost = release.burned
         return [
             run.id,
             run.token,
@@ -166,7 +165,7 @@ class Outcomes(Loop):
             "" if release.losses is None else release.losses,
             attempt_record(run, self._worker, release, self.server.now()),
             "",
-            self.event("lost", run, reason=release.outcome or None, error=release.error or None) if lost else "",
+            self.event("lost", run, reason=release.outcome, error=release.error) if release.burned else "",
         ]
 
     def ttl(self, spec: Spec | None, finish: Finish) -> int:
@@ -178,8 +177,8 @@ class Outcomes(Loop):
             seconds = known.failure_ttl if self._settings.failure_ttl is None else self._settings.failure_ttl
         return math.ceil(seconds)
 
-    def event(self, kind: RunEventType, run: Run, **data: Any) -> str:
-        """The body of a run's event, '' where none is published."""
+    def event(self, kind: RunEventType, run: Run, **data: str) -> str:
+        """The body of a run's event, '' where none is published; empty fields are left out."""
         if self._settings.events == "off":
             return ""
         return run_event(
@@ -190,5 +189,5 @@ class Outcomes(Loop):
             version=run.version or None,
             attempt=run.attempt,
             cause=run.cause,
-            **data,
+            **{name: value for name, value in data.items() if value},
         )

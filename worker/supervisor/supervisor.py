@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from taskq.worker.loading.loader import Loader
 from taskq.worker.loading.reports import Reports
 from taskq.worker.loading.trials import Trials
 from taskq.worker.pool.pool import Pool
+from taskq.worker.pool.seating import Seating
 from taskq.worker.runs.run import Run
 from taskq.worker.runtime.server import Server, is_outage
 from taskq.worker.supervisor.claims import Claims
@@ -37,6 +38,7 @@ log = logging.getLogger("taskq.worker")
 _GRACE = 10.0
 # What a cancelled run gets to stop once the grace is over, before SIGKILL.
 _LAST_CALL = 0.5
+_LOOK = 0.02
 _FLUSH = 5.0
 _PRELOAD = 5.0
 
@@ -65,6 +67,7 @@ class Supervisor:
         self.server = server = Server(settings, Keys(settings.namespace, settings.rq_prefix))
         self.snapshot, self.catalog, self.reports = Snapshot(), Catalog(), Reports()
         self.pool = Pool(settings, plan.executors, reap_orphans=plan.dedicated)
+        self.seating = Seating(self.pool)
         self.heartbeat = Heartbeat(server, plan.worker, plan.queues, self.reports, self._vitals)
         self.loader = Loader(
             server,
@@ -82,13 +85,13 @@ class Supervisor:
         self.outcomes = Outcomes(server, plan.worker, self.logs)
         self.dispatch = Dispatch(
             server,
-            self.pool,
+            self.seating,
             self.loader,
             self.catalog,
             self.snapshot,
             settle=self.outcomes.settle,
             write_log=self.logs.add,
-            room_made=lambda: self.claims.room_made(),
+            room_made=lambda: self.claims.room_made(),  # noqa: PLW0108  # `claims` is made below
         )
         self.claims = Claims(
             server,
@@ -101,7 +104,7 @@ class Supervisor:
             burst=plan.burst,
             on_end=self._claims_ended,
         )
-        self.leases = Leases(server, self.held, self.dispatch.heads, self._lost)
+        self.leases = Leases(server, self.held, self.seating.heads, self._lost)
         self.sweeper = Sweeper(server, self.snapshot, self.outcomes, self.held, worker=plan.worker, queues=plan.queues)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -179,11 +182,11 @@ class Supervisor:
         self.claims.claimed = []
         self.dispatch.release_backlog()
         self.pool.drain()
-        grace = max([_GRACE, *(run.grace for run in self.dispatch.heads())])
+        grace = max([_GRACE, *(run.grace for run in self.seating.heads())])
         log.info("worker %s drains: %d runs in progress, %g s at most", self.plan.worker, self.pool.running(), grace)
         deadline = clock.monotonic() + grace
-        while self.pool.running() and not self._hurry.is_set() and clock.monotonic() < deadline:
-            await asyncio.wait([asyncio.create_task(self._hurry.wait())], timeout=0.02)
+        while self.pool.running() and not self._hurry.is_set() and clock.monotonic() < deadline:  # noqa: ASYNC110  # two conditions and a deadline
+            await asyncio.sleep(_LOOK)
         if self.pool.running():
             await self._cut_short()
 
@@ -192,8 +195,8 @@ class Supervisor:
         for handle in list(self.pool.seated()):
             handle.cancel_head("shutdown")
         deadline = clock.monotonic() + (0.0 if self._hurry.is_set() else _LAST_CALL)
-        while self.pool.running() and clock.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        while self.pool.running() and clock.monotonic() < deadline:  # noqa: ASYNC110  # with a deadline
+            await asyncio.sleep(_LOOK)
 
     async def _end(self) -> None:
         await self.claims.stop()
@@ -220,7 +223,7 @@ class Supervisor:
         yield from self.outcomes.held()
 
     def _lost(self, run: Run) -> None:
-        handle = self.dispatch.executor_of(run)
+        handle = self.seating.executor_of(run)
         if handle is None:
             self.dispatch.forget(run)
             return
@@ -236,7 +239,7 @@ class Supervisor:
             self.inspections.poke()
 
     def _vitals(self) -> Vitals:
-        first = next(self.dispatch.heads(), None)
+        first = next(self.seating.heads(), None)
         return Vitals(
             revision=self.loader.applied,
             running=self.pool.running(),

@@ -80,7 +80,14 @@ class Sweeper(Periodic):
     """
 
     def __init__(
-        self, server: Server, snapshot: Snapshot, outcomes: Outcomes, held: Callable[[], Iterable[Run]], *, worker: str, queues: Iterable[str]
+        self,
+        server: Server,
+        snapshot: Snapshot,
+        outcomes: Outcomes,
+        held: Callable[[], Iterable[Run]],
+        *,
+        worker: str,
+        queues: Iterable[str],
     ) -> None:
         super().__init__(server, "sweeper", server.settings.sweep)
         self._snapshot, self._outcomes, self._held = snapshot, outcomes, held
@@ -155,7 +162,13 @@ class Sweeper(Periodic):
         attempt = b""
         if release.outcome:
             attempt = verdicts.record(
-                lease.attempt, lease.worker, lease.version, release.outcome, release.error, lease.started_at, self.server.now()
+                lease.attempt,
+                lease.worker,
+                lease.version,
+                outcome=release.outcome,
+                error=release.error,
+                started_at=lease.started_at,
+                ended_at=self.server.now(),
             )
         args: list[Any] = [
             names.rq,
@@ -201,7 +214,8 @@ class Sweeper(Periodic):
 
     async def _unpark(self) -> None:
         names = self.server.keys
-        for blob in await self.server.redis.smembers(names.parked_tasks):
+        parked: Any = await self.server.redis.smembers(names.parked_tasks)
+        for blob in parked:
             task = blob.decode()
             record = self._snapshot.tasks.get(task)
             while record is not None and record.state != "paused":

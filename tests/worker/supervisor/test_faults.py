@@ -178,8 +178,8 @@ def test_what_swallows_its_timeout_is_killed_with_all_its_descendants(fleet: Fle
     source = HEAD + (
         "@task\ndef stubborn(path: str):\n"
         "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "    child = subprocess.Popen([sys.executable, '-c', 'import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(99)'],"
-        " start_new_session=True)\n"
+        "    code = 'import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(99)'\n"
+        "    child = subprocess.Popen([sys.executable, '-c', code], start_new_session=True)\n"
         "    open(path, 'w').write(str(child.pid))\n"
         "    while True:\n        try:\n            time.sleep(60)\n        except BaseException:\n            pass\n"
     )
