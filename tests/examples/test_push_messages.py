@@ -20,8 +20,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-
 from support.waiting import until
+
 from taskq import TaskContext
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
