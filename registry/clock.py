@@ -7,7 +7,7 @@ wall time is only ever shown to people. Tests move time by replacing the functio
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 
 class Source:
@@ -33,7 +33,7 @@ def now() -> float:
 
 def utc(timestamp: float) -> datetime:
     """An aware UTC datetime for seconds since the epoch."""
-    return datetime.fromtimestamp(timestamp, tz=timezone.utc)
+    return datetime.fromtimestamp(timestamp, tz=UTC)
 
 
 def iso(timestamp: float | None) -> str | None:
@@ -52,4 +52,4 @@ def rq_parse(text: str | bytes | None) -> float | None:
         return None
     value = text.decode() if isinstance(text, bytes) else text
     form = "%Y-%m-%dT%H:%M:%S.%fZ" if "." in value else "%Y-%m-%dT%H:%M:%SZ"
-    return datetime.strptime(value, form).replace(tzinfo=timezone.utc).timestamp()
+    return datetime.strptime(value, form).replace(tzinfo=UTC).timestamp()

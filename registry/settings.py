@@ -23,7 +23,9 @@ HOME_FOLDER = ".taskq"
 UP_FILE = "up.json"
 _RQ_PREFIX_VARIABLE = "RQ_KEY_PREFIX"
 # What an executor may inherit; everything else, and each TASKQ_* variable, stays with the supervisor.
-_EXECUTOR_VARIABLES = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_EXECUTOR_VARIABLES = (
+    "PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL", "VIRTUAL_ENV", "SSL_CERT_FILE", "SSL_CERT_DIR",
+)  # fmt: skip
 _EXECUTOR_PREFIXES = ("LC_",)
 
 
@@ -32,7 +34,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    redis_url: str | None = Field(None, description="redis://, rediss:// or unix:// URL; unset: the server of `taskq up` in this folder or a parent")
+    redis_url: str | None = Field(
+        None, description="redis://, rediss:// or unix:// URL; unset: the server of `taskq up` in this folder or a parent"
+    )
     namespace: str = Field("taskq", description="prefix of all keys of ours; unset: taskq")
     rq_prefix: str = Field("rq", description="RQ's key prefix, from RQ_KEY_PREFIX; unset: rq")
     lease: float = Field(30.0, gt=0, description="how long a claimed run stays owned without renewal; unset: 30 s")

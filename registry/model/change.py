@@ -7,7 +7,9 @@ from typing import Any, Literal
 from taskq.registry import clock
 from taskq.registry.model.base import Stored
 
-ChangeType = Literal["registered", "staged", "unstaged", "promoted", "rolled_back", "canary", "shadow", "set", "paused", "resumed", "retired", "release"]
+ChangeType = Literal[
+    "registered", "staged", "unstaged", "promoted", "rolled_back", "canary", "shadow", "set", "paused", "resumed", "retired", "release"
+]
 
 
 class TaskChange(Stored):
