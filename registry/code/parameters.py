@@ -10,7 +10,6 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -31,8 +30,8 @@ _REFUSED: Final = {
 }
 # Where a body keeps the model of its arguments: on itself, so that both go when the version is dropped.
 _MODEL: Final = "__taskq_arguments__"
-_OPEN: Final = ConfigDict(extra="allow", arbitrary_types_allowed=False)
-_CLOSED: Final = ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+_NO_JSON: Final = (PydanticUserError, PydanticUndefinedAnnotation)
+_NOTHING: Final[Mapping[str, Any]] = {"additionalProperties": False, "properties": {}, "type": "object"}
 
 
 class _Schema(GenerateJsonSchema):
@@ -60,13 +59,12 @@ def parameters_of(body: Callable[..., Any], *, is_method: bool = False) -> Param
             names the parameter.
     """
     declared, context = _signature(body, is_method=is_method)
-    model = _model(declared)
+    if not declared:
+        return Parameters(json_schema=dict(_NOTHING), context=context)
     try:
-        schema = model.model_json_schema(by_alias=True, schema_generator=_Schema)
-    except PydanticUserError as error:
-        raise InvalidInput(f"parameters: an annotation has no JSON form: {_first_line(error)}") from None
-    schema.pop("title", None)
-    schema.setdefault("properties", {})
+        schema = _schema_of(declared)
+    except _NO_JSON as error:
+        raise InvalidInput(_reason(declared, error)) from None
     convert = any(not _is_plain(parameter.annotation) for parameter in declared)
     return Parameters(json_schema=schema, context=context, convert=convert)
 
@@ -146,35 +144,42 @@ def _resolve(body: Callable[..., Any], parameter: inspect.Parameter) -> Any:
     return TaskContext if optional == [TaskContext] and _is_union(hint) else hint
 
 
+def _schema_of(declared: list[inspect.Parameter]) -> dict[str, Any]:
+    schema = _model(declared).model_json_schema(by_alias=True, schema_generator=_Schema)
+    schema.pop("title", None)
+    return {"properties": {}} | schema
+
+
 def _model(declared: list[inspect.Parameter]) -> type[BaseModel]:
     # The fields have names of our own and the parameters' as aliases: a parameter may be called `schema`, `copy` or `_x`.
     fields: dict[str, Any] = {}
-    base: type[BaseModel] = type("Closed", (BaseModel,), {"model_config": _CLOSED, "__module__": __name__})
+    base: type[BaseModel] = _Closed
     for number, parameter in enumerate(declared):
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-            base = _checked(parameter, _open(parameter.annotation))
+            base = _open(parameter.annotation)
             continue
         default = ... if parameter.default is inspect.Parameter.empty else parameter.default
         fields[f"p{number}"] = (parameter.annotation, Field(default, alias=parameter.name))
-        # Each by itself first, so that the message can name the parameter.
-        _checked(parameter, partial(create_model, "One", p=fields[f"p{number}"]))
     return create_model("Parameters", __base__=base, **fields)
 
 
-def _open(extra: Any) -> Callable[[], type[BaseModel]]:
-    names = {"model_config": _OPEN, "__module__": __name__, "__annotations__": {"__pydantic_extra__": dict[str, extra]}}
-    return lambda: type("Open", (BaseModel,), names)
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
 
 
-def _checked(parameter: inspect.Parameter, make: Callable[[], type[BaseModel]]) -> type[BaseModel]:
-    try:
-        model = make()
-        model.model_json_schema(schema_generator=_Schema)
-    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
-        raise InvalidInput(
-            f"parameter {parameter.name}: {inspect.formatannotation(parameter.annotation)} has no JSON form: {_first_line(error)}"
-        ) from None
-    return model
+def _open(extra: Any) -> type[BaseModel]:
+    names = {"model_config": ConfigDict(extra="allow"), "__module__": __name__, "__annotations__": {"__pydantic_extra__": dict[str, extra]}}
+    return type("Open", (BaseModel,), names)
+
+
+def _reason(declared: list[inspect.Parameter], error: Exception) -> str:
+    """Which parameter has no JSON form: each is tried by itself."""
+    for parameter in declared:
+        try:
+            _schema_of([parameter])
+        except _NO_JSON as own:
+            return f"parameter {parameter.name}: {inspect.formatannotation(parameter.annotation)} has no JSON form: {_first_line(own)}"
+    return f"the parameters have no JSON form: {_first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:
