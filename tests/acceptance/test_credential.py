@@ -29,7 +29,7 @@ def read(path):
 
 def links(folder):
     try:
-        return {{name: os.readlink(f"{{folder}}/{{name}}") for name in os.listdir(folder)}}
+        return [os.readlink(f"{{folder}}/{{name}}") for name in os.listdir(folder) if os.path.lexists(f"{{folder}}/{{name}}")]
     except OSError as error:
         return type(error).__name__
 
@@ -50,12 +50,13 @@ def spy() -> dict:
 
 
 def as_a_user(argv: list[str]) -> list[str]:
-    """Root without CAP_SYS_PTRACE sees of /proc what a user sees of processes of the same uid."""
+    """Root without these capabilities sees of /proc what a user sees of processes of the same uid."""
     if os.geteuid() != 0:
         return argv
     if not shutil.which("setpriv"):
         pytest.fail("running as root, this test needs setpriv (util-linux)")
-    return ["setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", *argv]
+    gone = "-sys_ptrace,-perfmon,-sys_admin"
+    return ["setpriv", f"--bounding-set={gone}", f"--inh-caps={gone}", *argv]
 
 
 @pytest.mark.parametrize("given", ["environment", "argument"])
@@ -76,9 +77,10 @@ def test_a_task_finds_no_credential_around_it(own_server, settings: Settings, tm
         # When a task looks for it wherever it can
         seen = taskq.json("run", "spy", "--wait", "--timeout", "20")["result"]
         # Then it is nowhere
-        assert SECRET not in repr(seen)
+        assert [name for name, value in seen.items() if SECRET in repr(value)] == []
         assert not any(name.startswith("TASKQ_") for name in seen["environ"])
-        assert not any("redis" in target for target in seen["fds"].values())
+        assert isinstance(seen["fds"], list)
+        assert not any("redis" in target for target in seen["fds"])
         assert seen["parent_environ"] == "PermissionError"
         assert seen["parent_fds"] == "PermissionError"
         assert seen["parent_mem"] == "PermissionError"

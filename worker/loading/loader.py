@@ -58,6 +58,7 @@ class Loader(Periodic):
         self._making: dict[VersionKey, asyncio.Task[Entry]] = {}
         self._batches: dict[asyncio.Task[None], int] = {}
         self._seen = 0
+        self._preloading = False
 
     # -- the applied revision ------------------------------------------------------------------------------
     @property
@@ -68,6 +69,8 @@ class Loader(Periodic):
     async def changed(self, tasks: set[str]) -> None:
         """The snapshot moved: begin to apply. For `Feed`; returns at once."""
         floor, self._seen = min(self._seen, self._snapshot.revision), self._snapshot.revision
+        if not self._preloading:
+            return  # the first picture of the registry: `preload` chooses from it
         wanted = [task for task in tasks if self._serves(self._snapshot.tasks.get(task))]
         if wanted:
             batch = asyncio.create_task(self._apply(wanted), name="change of the registry")
@@ -85,6 +88,7 @@ class Loader(Periodic):
 
     async def preload(self, count: int, seconds: float) -> None:
         """Load the ``count`` most recently changed tasks of our queues; returns after ``seconds`` at the latest and goes on behind."""
+        self._preloading = True
         records = sorted(filter(self._serves, self._snapshot.tasks.values()), key=lambda record: -record.revision)
         batch = asyncio.create_task(self._apply([record.task for record in records[:count]]), name="preload")
         self._batches[batch] = 0
