@@ -12,13 +12,8 @@ from functools import cached_property
 
 
 @dataclass(frozen=True)
-class Keys:
-    """The keys of one namespace.
-
-    Args:
-        namespace: prefix of our keys.
-        rq: RQ's own prefix (``RQ_KEY_PREFIX``).
-    """
+class Prefixes:
+    """What every key begins with; see `Keys`."""
 
     namespace: str = "taskq"
     rq: str = "rq"
@@ -29,7 +24,11 @@ class Keys:
         tag = re.match(r"\{[^}]+\}", self.rq)
         return f"{tag.group()}:{self.namespace}" if tag else self.namespace
 
-    # -- the registry ------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class RegistryKeys(Prefixes):
+    """The registry and its change log."""
+
     @property
     def registry(self) -> str:
         """hash, for ever: task → its record."""
@@ -66,7 +65,11 @@ class Keys:
         """list, capped: the last rollouts of a task, newest first."""
         return f"{self.prefix}:rollouts:{task}"
 
-    # -- workers -----------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class WorkerKeys(Prefixes):
+    """Workers, and what is asked of them."""
+
     @property
     def workers(self) -> str:
         """zset: worker → time of its last heartbeat by Redis' clock, in seconds; pruned by any worker's sweep."""
@@ -90,7 +93,11 @@ class Keys:
         """list, TTL: the answer to one inspection request."""
         return f"{self.prefix}:inspection:{request}"
 
-    # -- runs --------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class RunKeys(Prefixes):
+    """Runs, leases, logs, events."""
+
     @property
     def leases(self) -> str:
         """zset: run → expiry of its lease in ms by Redis' clock."""
@@ -141,7 +148,11 @@ class Keys:
         """stream, capped, and channel of the same name: life of the runs as CloudEvents."""
         return f"{self.prefix}:events"
 
-    # -- RQ's own ----------------------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class RqKeys(Prefixes):
+    """RQ's own keys: its layout, spelt here so that nothing imports rq to know it."""
+
     def queue_name(self, queue: str) -> str:
         """RQ's name of our queue: ``taskq.default``."""
         return f"{self.namespace}.{queue}"
@@ -183,3 +194,13 @@ class Keys:
     def rq_worker(self, worker: str) -> str:
         """hash, TTL: a worker as RQ shows it."""
         return f"{self.rq}:worker:{worker}"
+
+
+@dataclass(frozen=True)
+class Keys(RegistryKeys, WorkerKeys, RunKeys, RqKeys):
+    """The keys of one namespace.
+
+    Args:
+        namespace: prefix of our keys.
+        rq: RQ's own prefix (``RQ_KEY_PREFIX``).
+    """

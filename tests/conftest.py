@@ -35,7 +35,8 @@ class Server:
     def start(self) -> None:
         command = [str(get_binary_path()), "--port", "0", "--unixsocket", str(self.socket), "--dir", str(self.folder), "--save", ""]
         self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with redis_py.Redis(unix_socket_path=str(self.socket), retry=redis_py.retry.Retry(redis_py.backoff.ConstantBackoff(0.02), 250)) as probe:
+        patience = redis_py.retry.Retry(redis_py.backoff.ConstantBackoff(0.02), 250)
+        with redis_py.Redis(unix_socket_path=str(self.socket), retry=patience) as probe:
             probe.ping()
 
     def kill(self) -> None:

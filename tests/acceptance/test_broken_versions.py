@@ -14,7 +14,11 @@ BROKEN = {
 }
 # Fine where it is registered, broken on the workers: only they have the variable.
 WORKER_ONLY = GOOD + "import os\nif os.environ.get('LC_BROKEN'):\n    {}\n"
-ON_WORKERS = {"raises": ("raise RuntimeError('on the worker')", "RuntimeError: on the worker"), "exits": ("os._exit(3)", "exit"), "sleeps": ("import time; time.sleep(60)", "timed out")}
+ON_WORKERS = {
+    "raises": ("raise RuntimeError('on the worker')", "RuntimeError: on the worker"),
+    "exits": ("os._exit(3)", "exit"),
+    "sleeps": ("import time; time.sleep(60)", "timed out"),
+}
 
 
 def still_good(taskq: Command) -> None:

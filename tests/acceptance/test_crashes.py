@@ -74,7 +74,8 @@ def test_a_killed_redis_loses_no_acknowledged_run(own_server, settings: Settings
             with Client(settings=settings) as client:
                 acknowledged += [client.enqueue("ledger", path=str(book), seconds=0.02).id for _ in range(150)]
             # When it is killed and comes back
-            until(lambda: len(count(book, "start")) > len(acknowledged) // 3, 20)
+            begun = len(acknowledged) // 3
+            until(lambda begun=begun: len(count(book, "start")) > begun, 20)
             own_server.kill()
             own_server.start()
         # Then each acknowledged run ends, and is recorded once

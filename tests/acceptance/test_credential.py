@@ -16,7 +16,7 @@ from support.waiting import until
 from taskq.registry.settings import Settings
 
 SECRET = "s3cr3t-of-redis"
-SPY = f"""
+SPY = """
 import os
 from pathlib import Path
 from taskq import task
@@ -29,23 +29,23 @@ def read(path):
 
 def links(folder):
     try:
-        return [os.readlink(f"{{folder}}/{{name}}") for name in os.listdir(folder) if os.path.lexists(f"{{folder}}/{{name}}")]
+        return [os.readlink(f"{folder}/{name}") for name in os.listdir(folder) if os.path.lexists(f"{folder}/{name}")]
     except OSError as error:
         return type(error).__name__
 
 @task
 def spy() -> dict:
     parent = os.getppid()
-    return {{
+    return {
         "environ": dict(os.environ),
         "cmdline": read("/proc/self/cmdline"),
         "fds": links("/proc/self/fd"),
-        "parent_environ": read(f"/proc/{{parent}}/environ"),
-        "parent_cmdline": read(f"/proc/{{parent}}/cmdline"),
-        "parent_fds": links(f"/proc/{{parent}}/fd"),
-        "parent_maps": read(f"/proc/{{parent}}/maps"),
-        "parent_mem": read(f"/proc/{{parent}}/mem"),
-    }}
+        "parent_environ": read(f"/proc/{parent}/environ"),
+        "parent_cmdline": read(f"/proc/{parent}/cmdline"),
+        "parent_fds": links(f"/proc/{parent}/fd"),
+        "parent_maps": read(f"/proc/{parent}/maps"),
+        "parent_mem": read(f"/proc/{parent}/mem"),
+    }
 """
 
 
@@ -71,7 +71,8 @@ def test_a_task_finds_no_credential_around_it(own_server, settings: Settings, tm
     if given == "argument":
         del environ["TASKQ_REDIS_URL"]
         words += ["--redis", url]
-    worker = subprocess.Popen(as_a_user(taskq.argv(*words)), env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    argv = as_a_user(taskq.argv(*words))
+    worker = subprocess.Popen(argv, env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until(taskq.live, 20)
         # When a task looks for it wherever it can

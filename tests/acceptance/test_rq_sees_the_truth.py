@@ -15,6 +15,7 @@ from support.waiting import until
 
 from taskq import Client
 from taskq.registry.keys import Keys
+from taskq.registry.scripts import load
 from taskq.registry.serializer import RunSerializer
 from taskq.registry.settings import Settings
 
@@ -49,13 +50,13 @@ def test_job_fetch_gives_status_parameters_and_value(settings: Settings, taskq: 
         assert run.id in Queue("taskq.default", connection=redis).finished_job_registry
 
 
-def test_rq_info_counts_and_changes_nothing_beside_live_and_expired_leases(settings: Settings, taskq: Command, redis: Redis, keys: Keys) -> None:
+def test_rq_info_counts_and_changes_nothing_beside_live_and_expired_leases(
+    settings: Settings, taskq: Command, redis: Redis, keys: Keys
+) -> None:
     # Given a run on a worker, one whose lease has expired long ago, and one in the queue
     taskq("register", str(taskq.write("slow.py", SLOW)))
     with Client(settings=settings) as client:
         lost = client.enqueue("slow", seconds=0.0)
-        from taskq.registry.scripts import load
-
         load("claim").call(redis, [keys.leases, keys.lease, keys.fence, keys.revision, keys.rq_queue("default")], ["gone", 1, 1, "rq"])
         until(lambda: redis.zscore(keys.leases, lost.id) is not None)
         waiting = client.enqueue("slow", seconds=0.0)

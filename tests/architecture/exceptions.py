@@ -7,7 +7,6 @@ LONG_FUNCTIONS: dict[str, str] = {}
 
 # module:class → why it has more than 20 methods
 LARGE_CLASSES = {
-    "taskq.registry.keys:Keys": "the one table of all keys: a property of one line each, without state",
 }
 
 # module → why it imports one of ours inside a function

@@ -36,7 +36,9 @@ class Command:
 
     def __call__(self, *words: str, code: int | None = 0, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run it to its end; checks the exit code unless ``code`` is None."""
-        done = subprocess.run(self.argv(*words), cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            self.argv(*words), cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=timeout, check=False
+        )
         assert code is None or done.returncode == code, f"{words} exited {done.returncode}, not {code}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -47,7 +49,8 @@ class Command:
     def start(self, *words: str, **more: str) -> subprocess.Popen[bytes]:
         """Start it in the background, its output into ``<folder>/<first word>.log``."""
         with (self.folder / f"{words[0]}.log").open("ab") as log:
-            return subprocess.Popen(self.argv(*words), cwd=self.folder, env=self.environ | more, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            output = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            return subprocess.Popen(self.argv(*words), cwd=self.folder, env=self.environ | more, **output)
 
     @staticmethod
     def argv(*words: str) -> list[str]:
