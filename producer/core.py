@@ -15,12 +15,13 @@ from taskq.registry.effects import Call, Command, Op, Pipeline
 from taskq.registry.errors import Conflict, TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.model.event import run_event
-from taskq.registry.runs.creation import MAX_BATCH, Batch, NewRun, enqueue_call, new_ids
+from taskq.registry.runs.creation import MAX_BATCH, Batch, Form, NewRun, enqueue_call, form_of, new_ids
 from taskq.registry.runs.document import RunDocument, new_document, read_runs
 from taskq.registry.settings import Settings
 
 _MOST_MOVES: Final = 100
 _CALLS_A_PIPELINE: Final = 20
+_MOST_FORMS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Core:
         self._keys = keys
         self._trigger = trigger
         self._catalog = Catalog(keys)
+        self._forms: dict[tuple[str, Options], tuple[Target, Batch, Form]] = {}
 
     def enqueue(self, task: str, params: Mapping[str, Any], options: Options) -> Op[Enqueued]:
         """Validate and enqueue one run.
@@ -92,11 +94,9 @@ class Core:
 
     def _write(self, target: Target, options: Options, runs: Sequence[tuple[str, bytes]]) -> Op[list[Enqueued]]:
         """Create the runs, as far as the registry stays at the target's revision."""
-        batch = self._batch(target, options)
-        calls = [
-            enqueue_call(self._keys, batch, [NewRun(run, data, self._event(batch, run)) for run, data in runs[at : at + MAX_BATCH]])
-            for at in range(0, len(runs), MAX_BATCH)
-        ]
+        batch, form = self._form(target, options)
+        new = [NewRun(run, data, self._event(batch, run)) for run, data in runs]
+        calls = [enqueue_call(form, new[at : at + MAX_BATCH]) for at in range(0, len(new), MAX_BATCH)]
         accepted: list[Enqueued] = []
         for reply in (yield from _send(calls)):
             if reply[0] == b"moved":
@@ -107,6 +107,19 @@ class Core:
             queued_at = iso(float(reply[1]))
             accepted += [self._accepted(batch, run, queued_at) for run, _ in runs[len(accepted) : len(accepted) + len(reply) - 2]]
         return accepted
+
+    def _form(self, target: Target, options: Options) -> tuple[Batch, Form]:
+        """What calls for this target and these options have in common; kept, since most calls have it in common."""
+        known = self._forms.get((target.task, options))
+        if known is not None and known[0] is target:
+            return known[1:]
+        batch = self._batch(target, options)
+        form = form_of(self._keys, batch)
+        if options.once is None:
+            if len(self._forms) >= _MOST_FORMS:
+                self._forms.clear()
+            self._forms[target.task, options] = (target, batch, form)
+        return batch, form
 
     def _batch(self, target: Target, options: Options) -> Batch:
         return Batch(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from taskq.registry.codec import dumps
 from taskq.registry.effects import Arg, Call
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
-from taskq.registry.scripts import load
+from taskq.registry.scripts import Script, load
 from taskq.registry.serializer import GUARD
 
 MAX_BATCH: Final = 500
@@ -24,8 +24,7 @@ INDEX_CAP: Final = 100_000
 _ID_BYTES: Final = 12
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(NamedTuple):
     """One run to be created: its id, its encoded parameters (`encode`), and the body of its queued event or ``""``."""
 
     run: str
@@ -80,16 +79,22 @@ def encode(task: str, params: dict[str, Any], max_params: int) -> bytes:
     return GUARD + blob
 
 
-def enqueue_call(keys: Keys, batch: Batch, runs: Sequence[NewRun]) -> Call:
-    """The script call that creates these runs, at most `MAX_BATCH`; with ``batch.once`` exactly one.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A call of ``enqueue.lua`` with everything filled in but the runs; good for any number of calls."""
 
-    The reply is the script's: ``[b"moved", revision]``, ``[b"duplicate", run]`` or ``[b"ok", time, created…]``.
-    """
+    script: Script
+    names: list[str]
+    head: list[Arg]
+
+
+def form_of(keys: Keys, batch: Batch) -> Form:
+    """The form for runs of this batch."""
     names = [keys.revision, keys.rq_queues, keys.rq_queue(batch.queue), keys.runs, keys.runs_of(batch.task), keys.events]
     if batch.once is not None:
         names.append(batch.once)
     limit = batch.timeout if batch.limit is None else batch.limit
-    args: list[Arg] = [
+    head: list[Arg] = [
         batch.revision,
         keys.rq,
         keys.queue_name(batch.queue),
@@ -102,6 +107,15 @@ def enqueue_call(keys: Keys, batch: Batch, runs: Sequence[NewRun]) -> Call:
         "" if batch.pin is None else batch.pin,
         "" if batch.limit is None else repr(batch.limit),
     ]
+    return Form(load("enqueue"), names, head)
+
+
+def enqueue_call(form: Form, runs: Iterable[NewRun]) -> Call:
+    """The script call that creates these runs, at most `MAX_BATCH`; with ``batch.once`` exactly one.
+
+    The reply is the script's: ``[b"moved", revision]``, ``[b"duplicate", run]`` or ``[b"ok", time, created…]``.
+    """
+    args = list(form.head)
     for run in runs:
-        args += (run.run, run.data, run.event)
-    return Call(load("enqueue"), names, args)
+        args += run
+    return Call(form.script, form.names, args)

@@ -11,7 +11,7 @@ from redis import Redis
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
 from taskq.registry.runs import creation
-from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call
+from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call, form_of
 from taskq.registry.serializer import GUARD
 
 DATA = encode("count", {}, 100)
@@ -19,7 +19,7 @@ BATCH = Batch(task="count", queue="default", timeout=1.5)
 
 
 def send(redis: Redis, keys: Keys, batch: Batch, *runs: str) -> Any:
-    call = enqueue_call(keys, batch, [NewRun(run, DATA) for run in runs])
+    call = enqueue_call(form_of(keys, batch), [NewRun(run, DATA) for run in runs])
     return call.script.call(redis, call.keys, call.args)
 
 

@@ -12,7 +12,7 @@ from taskq.registry import codec
 from taskq.registry.effects import run_sync
 from taskq.registry.errors import FormatUnknown, InvalidInput, NotFound
 from taskq.registry.keys import Keys
-from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call, new_ids
+from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call, form_of, new_ids
 from taskq.registry.runs.document import RunDocument, read_run, read_runs
 
 TRACE = "Traceback (most recent call last):\n  …\nValueError: boom"
@@ -21,7 +21,8 @@ TRACE = "Traceback (most recent call last):\n  …\nValueError: boom"
 @pytest.fixture
 def run(redis: Redis, keys: Keys) -> str:
     """A run of task ``count`` that waits."""
-    call = enqueue_call(keys, Batch(task="count", queue="default", timeout=1.5, cause="event-1"), [NewRun("r1", encode("count", {}, 1000))])
+    form = form_of(keys, Batch(task="count", queue="default", timeout=1.5, cause="event-1"))
+    call = enqueue_call(form, [NewRun("r1", encode("count", {}, 1000))])
     assert call.script.call(redis, call.keys, call.args)[0] == b"ok"
     return "r1"
 

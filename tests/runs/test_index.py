@@ -10,7 +10,7 @@ from taskq.registry.effects import run_sync
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
 from taskq.registry.runs import logs
-from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call
+from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call, form_of
 from taskq.registry.runs.index import list_runs
 from taskq.registry.runs.logs import read_logs
 
@@ -23,7 +23,7 @@ def many(redis: Redis, keys: Keys) -> list[str]:
     runs = [f"r{number:04}" for number in range(TOTAL)]
     for at in range(0, TOTAL, 400):
         new = [NewRun(run, encode("count", {}, 100)) for run in runs[at : at + 400]]
-        call = enqueue_call(keys, Batch(task="count", queue="default", timeout=5), new)
+        call = enqueue_call(form_of(keys, Batch(task="count", queue="default", timeout=5)), new)
         call.script.call(redis, call.keys, call.args)
     return runs
 
