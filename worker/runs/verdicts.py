@@ -77,7 +77,7 @@ def on_report(run: Run, report: Mapping[str, Any]) -> Verdict:
     reason = report.get("reason")
     return Finish(
         "failed",
-        reason if reason in _REASONS else "error",
+        reason if isinstance(reason, str) and reason in _REASONS else "error",
         _text(report.get("error"), _MAX_ERROR),
         traceback=_text(report.get("traceback"), _MAX_TRACEBACK),
     )

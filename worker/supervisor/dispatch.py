@@ -27,6 +27,8 @@ from taskq.worker.runtime.server import Server
 log = logging.getLogger("taskq.worker")
 # How long a claimed run may wait here for an executor before another worker shall have it.
 _PATIENCE = 0.05
+# Milliseconds; what an executor says of a run's duration is believed up to here.
+_LONGEST = 1e9
 
 Settle = Callable[[Run, Verdict], None]
 
@@ -145,7 +147,8 @@ class Dispatch:
         self._left(run)
         if isinstance(verdict, Finish):
             milliseconds = report.get("ms")
-            self._seating.learn(run.task, milliseconds / 1000 if isinstance(milliseconds, int | float) else clock.monotonic() - run.began)
+            if isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST:
+                self._seating.learn(run.task, milliseconds / 1000)
         elif report.get("reason") is None and not self.draining and run.stop is None:
             # Taken back from behind a slow one: perhaps another executor is free.
             run.began = run.started_at = 0.0
