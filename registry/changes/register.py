@@ -77,10 +77,9 @@ def register(desk: Desk, sources: Sequence[Source], order: Order) -> list[dict[s
     wanted: list[Wanted] = []
     for source in sources:
         desk.progress(f"inspecting {source.shown}")
-        wanted += [
-            Wanted(found.name, digest_of(source.data), found.attribute, source.file, source.origin, found.spec)
-            for found in _inspected(desk, source, order.inspect)
-        ]
+        digest = digest_of(source.data)
+        found = _inspected(desk, source, order.inspect)
+        wanted += [Wanted(task.name, digest, task.attribute, source.file, source.origin, task.spec) for task in found]
     _refuse_twins(wanted)
     if not order.dry_run:
         for source in sources:

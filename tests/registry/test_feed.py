@@ -66,10 +66,10 @@ async def feeding(settings: Settings, keys: Keys, watcher: Watcher | None = None
         await client.aclose()
 
 
-async def eventually(predicate: Callable[[], Any], what: str, timeout: float = 10.0) -> None:
-    deadline = clock.monotonic() + timeout
+async def eventually(predicate: Callable[[], Any], what: str, within: float = 10.0) -> None:
+    deadline = clock.monotonic() + within
     while not predicate():
-        assert clock.monotonic() < deadline, f"not within {timeout} s: {what}"
+        assert clock.monotonic() < deadline, f"not within {within} s: {what}"
         await asyncio.sleep(0.005)
 
 
