@@ -117,7 +117,9 @@ class Feed:
                 continue
             await asyncio.sleep(_GAP)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), self._settings.poll)
+                # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the event.
+                async with asyncio.timeout(self._settings.poll):
+                    await self._poked.wait()
             self._poked.clear()
 
     async def _listen(self) -> None:

@@ -15,6 +15,7 @@ from taskq.worker.runtime.server import Server, is_outage
 
 log = logging.getLogger("taskq.worker")
 _HEALTHY_AFTER = 10.0
+_CANCEL_AGAIN = 0.5
 
 
 class Loop:
@@ -45,9 +46,7 @@ class Loop:
         """End it now, wherever it is; returns once it has ended."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await end(task)
 
     async def _guarded(self) -> None:
         backoff = Backoff(0.1, 5.0)
@@ -75,6 +74,13 @@ class Loop:
             await asyncio.sleep(delay)
 
 
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end; again where a library under it swallowed the cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CANCEL_AGAIN)
+
+
 class Periodic(Loop):
     """A loop that calls `step` each ``every`` seconds, or sooner when it is poked."""
 
@@ -96,4 +102,6 @@ class Periodic(Loop):
             self._poked.clear()
             await self.step()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), self.every)
+                # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the event.
+                async with asyncio.timeout(self.every):
+                    await self._poked.wait()

@@ -185,8 +185,10 @@ class Claims(Loop):
         """
         if not self.claimed:
             return 0
-        if not revision or self._feed.snapshot.revision < revision:
-            await self._feed.catch_up(revision or None)
+        known = self._feed.snapshot.revision
+        if revision != known or not known:
+            # Behind the snapshot is only a registry that was lost or put back: then all of it is read again.
+            await self._feed.catch_up(revision if revision > known else None)
         runs, self.claimed = self.claimed, []
         return self._dispatch.accept(runs)
 

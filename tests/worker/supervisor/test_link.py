@@ -25,7 +25,7 @@ from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.link.protocol import Kind, encode
 from taskq.worker.pool.handle import Handle, Request
 from taskq.worker.runs.run import Run
-from taskq.worker.runtime.loop import Loop
+from taskq.worker.runtime.loop import Loop, Periodic
 from taskq.worker.runtime.server import Server
 
 
@@ -259,3 +259,45 @@ def test_an_outage_stops_all_loops_and_costs_at_most_two_attempts_a_second(setti
     attempts, waiting = asyncio.run(scenario())
     assert attempts <= 4
     assert all(waiting)
+
+
+def test_a_loop_that_is_poked_and_stopped_at_once_ends(settings: Settings, keys: Keys) -> None:
+    class Idle(Periodic):
+        async def step(self) -> None:
+            rounds.set()
+
+    async def scenario() -> None:
+        server = Server(settings, keys)
+        for _ in range(50):
+            rounds.clear()
+            loop = Idle(server, "idle", 60.0)
+            loop.start()
+            await asyncio.wait_for(rounds.wait(), 5)
+            await asyncio.sleep(0)
+            loop.poke()
+            await asyncio.wait_for(loop.stop(), 5)
+        await server.close()
+
+    rounds = asyncio.Event()
+    asyncio.run(scenario())
+
+
+def test_a_cancellation_that_was_swallowed_is_repeated(settings: Settings, keys: Keys) -> None:
+    class Deaf(Loop):
+        async def run(self) -> None:
+            try:
+                heard.set()
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        server = Server(settings, keys)
+        loop = Deaf(server, "deaf")
+        loop.start()
+        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(loop.stop(), 5)
+        await server.close()
+
+    heard = asyncio.Event()
+    asyncio.run(scenario())

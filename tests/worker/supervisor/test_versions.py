@@ -178,3 +178,16 @@ def test_a_file_is_inspected_by_a_worker_that_is_asked(fleet: Fleet) -> None:
     assert answer is not None
     found = codec.loads(answer[1])
     assert [item["name"] for item in found["tasks"]] == ["which"], found
+
+
+def test_a_worker_outlives_a_server_that_comes_back_empty(fleet: Fleet) -> None:
+    for number in (1, 2, 3):
+        fleet.put("which", version_of(number), **SECONDS)
+    worker = fleet.start(2)
+    assert fleet.result(fleet.enqueue("which", seconds=0)[0]) == 3
+    fleet.redis.flushall()
+    fleet.put("which", version_of(7), **SECONDS)
+
+    assert fleet.result(fleet.enqueue("which", seconds=0)[0]) == 7
+    until(lambda: fleet.load_report("w0", "which", 1), what="it reports again what it has loaded")
+    assert worker.process.poll() is None
