@@ -12,6 +12,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from redis.exceptions import RedisError
+
+from taskq.registry.effects import translate
 from taskq.registry.errors import InvalidInput
 from taskq.registry.names import check
 from taskq.registry.settings import Settings
@@ -82,6 +85,8 @@ class FleetWorker:
             loop.add_signal_handler(number, supervisor.request_stop)
         try:
             await supervisor.work()
+        except RedisError as error:  # only before it has started: later ones are waited out
+            raise translate(error) from error
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)

@@ -16,7 +16,9 @@ from support.fleet import Fleet
 from support.waiting import until
 
 from taskq.registry.connect import connect
+from taskq.registry.errors import InvalidInput, ServerUnreachable
 from taskq.registry.settings import Settings
+from taskq.worker import FleetWorker
 
 HEAD = "import os, sys, time, signal, subprocess, ctypes\nfrom taskq.registry import task, TaskContext\n"
 FREE = {"parameters": {"json_schema": {"type": "object"}}}
@@ -252,3 +254,15 @@ def test_events_tell_the_outcome_of_a_run(fleet: Fleet) -> None:
     ((_, entry),) = fleet.redis.xrange(fleet.keys.events)
     event = json.loads(entry[b"event"])
     assert (event["type"], event["subject"], event["data"]["run"]) == ("taskq.run.succeeded", "fine", run)
+
+
+def test_a_worker_without_a_server_says_so(settings: Settings, tmp_path: Path) -> None:
+    absent = settings.model_copy(update={"redis_url": f"unix://{tmp_path}/none.sock"})
+    with pytest.raises(ServerUnreachable):
+        FleetWorker(settings=absent, executors=1).work()
+
+
+@pytest.mark.parametrize("wrong", [{"queues": ("a:b",)}, {"queues": ()}, {"name": "../x"}, {"executors": 0}])
+def test_a_worker_is_not_made_from_what_is_not_allowed(settings: Settings, wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput):
+        FleetWorker(settings=settings, **wrong)  # type: ignore[arg-type]  # that is what is tested
