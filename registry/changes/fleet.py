@@ -7,17 +7,10 @@ from collections.abc import Iterable, Sequence
 from taskq.registry.effects import Command, Op, Pipeline
 from taskq.registry.errors import FormatUnknown
 from taskq.registry.keys import Keys
-from taskq.registry.model.worker import LoadReport, WorkerReport
+from taskq.registry.model.worker import LOAD_PREFIX, STATUS_FIELD, LoadReport, WorkerReport, load_field
 from taskq.registry.settings import Settings
 
 Pair = tuple[str, int]
-STATUS = "status"
-LOAD = "load:"
-
-
-def load_field(task: str, version: int) -> str:
-    """Field of a worker's hash that holds its load report of a version."""
-    return f"{LOAD}{task}:{version}"
 
 
 def known_workers(keys: Keys) -> Op[list[tuple[str, float]]]:
@@ -36,7 +29,7 @@ def live_workers(keys: Keys, settings: Settings) -> Op[list[WorkerReport]]:
     """
     known = yield from known_workers(keys)
     names = [name for name, age in known if age < settings.worker_ttl]
-    blobs = yield Pipeline([Command("HGET", keys.worker(name), STATUS) for name in names])
+    blobs = yield Pipeline([Command("HGET", keys.worker(name), STATUS_FIELD) for name in names])
     reports = [_report(blob) for blob in blobs]
     return [report for report in reports if report is not None and report.state != "draining"]
 
@@ -60,8 +53,8 @@ def read_worker(keys: Keys, worker: str) -> Op[tuple[WorkerReport | None, list[L
     reply = yield Command("HGETALL", keys.worker(worker))
     pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
     fields = {bytes(name).decode(): value for name, value in pairs}
-    loads = [_load(value) for name, value in fields.items() if name.startswith(LOAD)]
-    return _report(fields.get(STATUS)), [load for load in loads if load is not None]
+    loads = [_load(value) for name, value in fields.items() if name.startswith(LOAD_PREFIX)]
+    return _report(fields.get(STATUS_FIELD)), [load for load in loads if load is not None]
 
 
 def _report(blob: bytes | None) -> WorkerReport | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from taskq.registry import clock
 from taskq.registry.changes.failures import recent
@@ -14,6 +14,7 @@ from taskq.registry.code.artifact import read_artifact
 from taskq.registry.effects import Command, Op
 from taskq.registry.errors import FormatUnknown, InvalidInput, NotFound
 from taskq.registry.keys import Keys
+from taskq.registry.model.base import Stored
 from taskq.registry.model.change import Change
 from taskq.registry.model.record import TaskRecord, VersionRecord
 from taskq.registry.model.worker import LoadReport, WorkerReport
@@ -21,6 +22,7 @@ from taskq.registry.names import check
 from taskq.registry.settings import Settings
 
 _PAGE: Final = 200
+S = TypeVar("S", bound=Stored)
 
 
 # -- records -----------------------------------------------------------------------------------------------
@@ -49,13 +51,15 @@ def read_revision(keys: Keys) -> Op[int]:
 # -- tasks -------------------------------------------------------------------------------------------------
 def list_tasks(keys: Keys) -> Op[list[dict[str, Any]]]:
     """A document for each task, by name; those of another release are left out."""
-    documents = []
-    for blob in (yield Command("HVALS", keys.registry)):
-        try:
-            documents.append(task_document(TaskRecord.load(blob)))
-        except FormatUnknown:
-            continue
-    return sorted(documents, key=lambda document: str(document["task"]))
+    records = [_readable(TaskRecord, blob) for blob in (yield Command("HVALS", keys.registry))]
+    return sorted((task_document(record) for record in records if record is not None), key=lambda document: str(document["task"]))
+
+
+def _readable(kind: type[S], blob: bytes) -> S | None:
+    try:
+        return kind.load(blob)
+    except FormatUnknown:
+        return None
 
 
 def show_task(keys: Keys, task: str) -> Op[dict[str, Any]]:
@@ -87,10 +91,11 @@ def task_document(record: TaskRecord) -> dict[str, Any]:
 
 
 def history(keys: Keys, task: str) -> Op[list[dict[str, Any]]]:
-    """A document for each version of a task, newest first."""
+    """A document for each version of a task, newest first; those of another release are left out."""
     record = yield from read_record(keys, task)
     blobs = yield Command("HVALS", keys.versions(task))
-    versions = sorted((VersionRecord.load(blob) for blob in blobs), key=lambda version: -version.version)
+    found = (_readable(VersionRecord, blob) for blob in blobs)
+    versions = sorted((version for version in found if version is not None), key=lambda version: -version.version)
     return [
         {
             "version": version.version,
@@ -147,6 +152,8 @@ def _unified(before: str, after: str, names: tuple[str, int, int], what: str) ->
 def audit(keys: Keys, task: str | None = None, limit: int = 200) -> Op[list[dict[str, Any]]]:
     """Who changed what, when and why, newest first: at most ``limit`` changes, of one task if named.
 
+    Entries of another release are left out.
+
     Raises:
         NotFound: there is no such task. InvalidInput: ``limit`` is not positive.
     """
@@ -155,18 +162,18 @@ def audit(keys: Keys, task: str | None = None, limit: int = 200) -> Op[list[dict
     if task is not None:
         yield from read_record(keys, task)
     changes = yield from _changes(keys, task, limit)
-    return [_change_document(change, task) for change in changes]
+    return [_change_document(change, task) for change in changes if change is not None]
 
 
-def _changes(keys: Keys, task: str | None, limit: int) -> Op[list[Change]]:
-    """The last changes, newest first, read page by page so that a long log does not come at once."""
-    found: list[Change] = []
+def _changes(keys: Keys, task: str | None, limit: int) -> Op[list[Change | None]]:
+    """The last changes, newest first, read page by page so that a long log does not come at once; None for an unreadable one."""
+    found: list[Change | None] = []
     end = "+"
     while len(found) < limit:
         entries = yield Command("XREVRANGE", keys.changelog, end, "-", "COUNT", _PAGE)
         for _, fields in entries:
-            if task is None or task in fields[b"tasks"].decode().split("\n"):
-                found.append(Change.load(fields[b"change"]))
+            if task is None or task.encode() in fields.get(b"tasks", b"").split(b"\n"):
+                found.append(_readable(Change, fields.get(b"change", b"")))
         if len(entries) < _PAGE:
             break
         end = f"({entries[-1][0].decode()}"
@@ -200,8 +207,15 @@ def stable_before(keys: Keys, record: TaskRecord) -> Op[int | None]:
     """The version that was stable before the current one and was not rolled back from; None if there is none.
 
     As the change log has it; where it was trimmed, the highest version below the current one.
+
+    Raises:
+        FormatUnknown: another release has changed the task, so that nobody here knows.
     """
-    changes = yield from _changes(keys, record.task, 1_000_000)
+    changes = []
+    for change in (yield from _changes(keys, record.task, 1_000_000)):
+        if change is None:
+            raise FormatUnknown(f"task {record.task} was changed by another release of taskq", hint="name the version to go back to")
+        changes.append(change)
     for version in _stables(changes, record.task):
         if version != record.route.stable and version not in record.withdrawn:
             return version
@@ -247,7 +261,7 @@ def _worker_document(report: WorkerReport, loads: list[LoadReport], *, gone: boo
 
 
 def rollout(keys: Keys, settings: Settings, task: str) -> Op[dict[str, Any]]:
-    """How far the route of a task has come: one row for each live worker that serves its queue, and the last failure."""
+    """How far the route of a task has come: one row for each live worker that serves its queue, and why the last rollout failed."""
     record = yield from read_record(keys, task)
     version = record.route.stable or record.route.staged
     live = yield from live_workers(keys, settings)
@@ -256,7 +270,8 @@ def rollout(keys: Keys, settings: Settings, task: str) -> Op[dict[str, Any]]:
     reports = yield from load_reports(keys, [worker.worker for worker in serving], pairs)
     rows = [_rollout_row(worker, record, version, next(iter(reports[worker.worker].values()), None)) for worker in serving]
     outcomes = yield from recent(keys, task)
-    failed = next((outcome for outcome in outcomes if outcome["state"] == "failed"), None)
+    last = next((outcome for outcome in outcomes if outcome["state"] in ("failed", "switched")), None)
+    failed = last if last and last["state"] == "failed" else None
     switched = next((outcome for outcome in outcomes if outcome["state"] == "switched" and outcome["version"] == record.route.stable), None)
     return {
         "task": task,

@@ -25,6 +25,7 @@ _MARGIN: Final = 15.0
 # How long a writer waits for its turn where many roll out one task.
 _TURN: Final = 120.0
 _LOOK: Final = 0.05
+_INTERRUPTED: Final = {"worker": "registrar", "error": "the registration was interrupted"}
 
 
 @dataclass(frozen=True)
@@ -119,16 +120,19 @@ def roll_out(desk: Desk, reads: Reads, choose: Callable[[View], Sequence[Target]
 
 def _finish(desk: Desk, targets: Sequence[Target], first: Committed, manner: Manner, begun: float) -> Result:
     """What follows the staging: wait for the workers, then switch or take it back, whatever interrupts us."""
-    failures: list[dict[str, str]] = [{"worker": "registrar", "error": "the registration was interrupted"}]
+    failures: list[dict[str, str]] = []
+    done = False
     try:
         failures = _wait(desk, targets, first.revision, manner)
+        if not failures:
+            last = _switch_all(desk, targets, first, manner)
+            done = True
     finally:
-        if failures:
-            last = _unstage(desk, targets, manner)
-            _remember(desk, targets, last, "failed", begun, failures)
+        if not done:
+            last = _unstage(desk, targets, first, manner)
+            _remember(desk, targets, last, "failed", begun, failures or [_INTERRUPTED])
     if failures:
         raise _failed(targets, failures, _result(last, targets))
-    last = _switch_all(desk, targets, manner)
     _remember(desk, targets, last, "switched", begun, [])
     return _result(last, targets)
 
@@ -191,7 +195,13 @@ def _state(desk: Desk, targets: Sequence[Target], revision: int) -> tuple[list[d
 
 
 def _served(worker: WorkerReport, targets: Sequence[Target]) -> frozenset[Pair]:
-    return frozenset(target.pair for target in targets if target.version.spec.queue in worker.queues)
+    return frozenset(target.pair for target in targets if _queues(target) & set(worker.queues))
+
+
+def _queues(target: Target) -> set[str]:
+    # A version may move its task to another queue: runs that wait in the old one get it as well.
+    earlier = {target.before.spec.queue} if target.before is not None and target.before.route.stable is not None else set()
+    return {target.version.spec.queue} | earlier
 
 
 def _late(worker: WorkerReport, manner: Manner, revision: int) -> dict[str, str]:
@@ -200,11 +210,13 @@ def _late(worker: WorkerReport, manner: Manner, revision: int) -> dict[str, str]
 
 
 # -- the second change -------------------------------------------------------------------------------------
-def _switch_all(desk: Desk, targets: Sequence[Target], manner: Manner) -> Committed:
+def _switch_all(desk: Desk, targets: Sequence[Target], first: Committed, manner: Manner) -> Committed:
     def decide(view: View) -> Decision:
         writes = []
         for target in targets:
-            record = _still_ours(view, target)
+            record = _still_ours(view, target, first)
+            if record is None:
+                raise Conflict(f"task {target.record.task}: version {target.version.version} was taken off the stage by another change")
             after = _switch(record, target, manner) if manner.activate else staged(record, target.version.version, None)
             writes.append(Write(record, after, target.version.version, target.version.digest))
         return Decision(manner.action if manner.activate else "staged", writes)
@@ -212,19 +224,20 @@ def _switch_all(desk: Desk, targets: Sequence[Target], manner: Manner) -> Commit
     return commit(desk, Reads([target.record.task for target in targets]), decide, manner.message)
 
 
-def _still_ours(view: View, target: Target) -> TaskRecord:
+def _still_ours(view: View, target: Target, first: Committed) -> TaskRecord | None:
+    """The record, if the stage holds what ``first`` put there; another registrar may have put the same version there since."""
     record = view.records.get(target.record.task)
-    if record is None or record.route.staged != target.version.version or record.state == "retired":
-        raise Conflict(f"task {target.record.task}: version {target.version.version} was taken off the stage by another change")
-    return record
+    ours = next(write.after.route for write in first.writes if write.after.task == target.record.task)
+    same = record is not None and (record.route.staged, record.route.staged_until) == (ours.staged, ours.staged_until)
+    return record if same else None
 
 
-def _unstage(desk: Desk, targets: Sequence[Target], manner: Manner) -> Committed:
+def _unstage(desk: Desk, targets: Sequence[Target], first: Committed, manner: Manner) -> Committed:
     def decide(view: View) -> Decision:
         writes = []
         for target in targets:
-            record = view.records.get(target.record.task)
-            if record is not None and record.route.staged == target.version.version:
+            record = _still_ours(view, target, first)
+            if record is not None:
                 writes.append(Write(record, unstaged(record, target.before), target.version.version, target.version.digest))
         return Decision("unstaged", writes)
 

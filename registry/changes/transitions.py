@@ -53,14 +53,17 @@ def switched(record: TaskRecord, version: int, spec: Spec, *, withdraw: bool = F
 
 
 def unstaged(record: TaskRecord, before: TaskRecord | None) -> TaskRecord:
-    """Nothing is staged any more; a task that had been retired before its staging is so again.
+    """Nothing is staged any more: the task is whose it was, and retired again if it had been before its staging.
 
     Args:
         record: the task as it is. ``before``: as it was when the version was staged.
     """
-    if before is not None and before.state == "retired" and record.route.stable is None:
-        return _with(record, state="retired", route=Route(stable=before.route.stable), spec=before.spec)
-    return _with(record, route=Route(stable=record.route.stable))
+    if before is None:
+        return _with(record, route=Route(stable=record.route.stable))
+    owned = _with(record, origin=before.origin, file=before.file)
+    if before.state == "retired" and record.route.stable is None:
+        return _with(owned, state="retired", route=Route(stable=before.route.stable), spec=before.spec)
+    return _with(owned, route=Route(stable=record.route.stable))
 
 
 def paused(record: TaskRecord) -> TaskRecord:

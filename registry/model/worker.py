@@ -6,6 +6,15 @@ from typing import Literal
 
 from taskq.registry.model.base import Stored
 
+# Fields of a worker's hash (`keys.worker`).
+STATUS_FIELD = "status"
+LOAD_PREFIX = "load:"
+
+
+def load_field(task: str, version: int) -> str:
+    """Field of a worker's hash that holds its load report of a version."""
+    return f"{LOAD_PREFIX}{task}:{version}"
+
 
 class WorkerReport(Stored):
     """A worker's heartbeat; times in seconds since the epoch by Redis' clock.

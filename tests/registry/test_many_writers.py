@@ -63,15 +63,15 @@ def unbroken(redis: Redis, keys: Keys) -> int:
 
 @pytest.mark.timeout(240)
 def test_fifty_processes_register_different_tasks_and_different_content(settings: Settings, redis: Redis, keys: Keys) -> None:
-    orders = [(f"task{number}", "x") for number in range(25)] + [("contested", f"content {number}") for number in range(25)]
+    orders = [(f"task{number}", "x") for number in range(50)] + [("contested", f"content {number}") for number in range(50)]
     outcomes = spread(settings, orders)
     assert {state for _, state in outcomes} == {"active"}
-    assert sorted(version for version, _ in outcomes[25:]) == list(range(1, 26))
-    assert unbroken(redis, keys) == 50
+    assert sorted(version for version, _ in outcomes[50:]) == list(range(1, 51))
+    assert unbroken(redis, keys) == 100
     with Registry(settings=settings) as registry:
-        assert len(registry.list()) == 26
+        assert len(registry.list()) == 51
         history = registry.history("contested")
-        assert len({row["digest"] for row in history}) == 25
+        assert len({row["digest"] for row in history}) == 50
         last = registry.audit("contested", 1)[0]["tasks"][0]
         assert registry.show("contested")["stable"] == last["version"]
 

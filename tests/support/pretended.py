@@ -9,13 +9,12 @@ from typing import Self
 
 from redis import Redis
 
-from taskq.registry.changes.fleet import STATUS, load_field
 from taskq.registry.connect import connect
 from taskq.registry.effects import run_sync
 from taskq.registry.feed.feed import read_changes
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
-from taskq.registry.model.worker import LoadReport, WorkerReport
+from taskq.registry.model.worker import STATUS_FIELD, LoadReport, WorkerReport, load_field
 from taskq.registry.settings import Settings
 
 # (task, version) → None if it loads, the error if it does not, "…" if it never ends.
@@ -80,6 +79,6 @@ class PretendedWorker:
         seconds, micros = redis.time()
         now = seconds + micros / 1e6
         report = WorkerReport(worker=self.name, state="idle", queues=self.queues, revision=self._applied, executors=1, heartbeat=now)
-        redis.hset(self.keys.worker(self.name), STATUS, report.dump())
+        redis.hset(self.keys.worker(self.name), STATUS_FIELD, report.dump())
         redis.expire(self.keys.worker(self.name), 60)
         redis.zadd(self.keys.workers, {self.name: now})

@@ -71,6 +71,12 @@ class Catalog:
             found = self._entries[key] = Entry(key, used=clock.monotonic())
         return found
 
+    def ask_again(self, task: str, versions: set[int]) -> None:
+        """A change routes these: what failed before is tried at once, as its cause may be gone."""
+        for version in versions:
+            if (entry := self._entries.get((task, version))) is not None:
+                entry.retry_at = 0.0
+
     def drop(self, key: VersionKey) -> None:
         """Forget a version."""
         self._entries.pop(key, None)

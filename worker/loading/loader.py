@@ -72,6 +72,8 @@ class Loader(Periodic):
         if not self._preloading:
             return  # the first picture of the registry: `preload` chooses from it
         wanted = [task for task in tasks if self._serves(self._snapshot.tasks.get(task))]
+        for task in wanted:
+            self._catalog.ask_again(task, routed_versions(self._snapshot.tasks.get(task)))
         if wanted:
             batch = asyncio.create_task(self._apply(wanted), name="change of the registry")
             self._batches[batch] = floor

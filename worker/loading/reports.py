@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskq.registry.model.worker import LoadReport
+from taskq.registry.model.worker import LoadReport, load_field
 from taskq.worker.pool.handle import VersionKey
 
 
@@ -31,14 +31,9 @@ class Reports:
     def take(self) -> tuple[dict[str, bytes], list[str], set[VersionKey]]:
         """Fields to write, fields to delete, and what to give to `untake` should that fail."""
         taken, self._dirty = self._dirty, set()
-        fields = {field_of(key): self._reports[key].dump() for key in taken if key in self._reports}
-        return fields, [field_of(key) for key in taken if key not in self._reports], taken
+        fields = {load_field(*key): self._reports[key].dump() for key in taken if key in self._reports}
+        return fields, [load_field(*key) for key in taken if key not in self._reports], taken
 
     def untake(self, taken: set[VersionKey]) -> None:
         """What was taken was not written."""
         self._dirty |= taken
-
-
-def field_of(key: VersionKey) -> str:
-    """The field of the worker's hash that holds the report of a version."""
-    return f"load:{key[0]}:{key[1]}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from taskq.registry import clock
+from taskq.registry.backoff import Backoff
 from taskq.registry.settings import Settings, executor_environment
 from taskq.worker.link import descendants
 from taskq.worker.link.process import ExecutorProcess
@@ -15,7 +16,6 @@ from taskq.worker.pool.deadlines import Deadlines
 from taskq.worker.pool.handle import Handle, Request, VersionKey, Watcher
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
-from taskq.worker.runtime.backoff import Backoff
 
 log = logging.getLogger("taskq.worker")
 _SWEEP = 1.0

@@ -9,8 +9,8 @@ import logging
 from redis.exceptions import RedisError
 
 from taskq.registry import clock
+from taskq.registry.backoff import Backoff
 from taskq.registry.errors import ServerUnreachable, TaskqError
-from taskq.worker.runtime.backoff import Backoff
 from taskq.worker.runtime.server import Server, is_outage
 
 log = logging.getLogger("taskq.worker")

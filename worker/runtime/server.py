@@ -14,11 +14,11 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from taskq.registry import clock, scripts
+from taskq.registry.backoff import Backoff
 from taskq.registry.connect import connect_worker
 from taskq.registry.errors import ServerUnreachable
 from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
-from taskq.worker.runtime.backoff import Backoff
 
 log = logging.getLogger("taskq.worker")
 # With its jitter (half to all of it) that is at most two connection attempts a second.

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from redis.exceptions import RedisError
 
 from taskq.registry import clock
-from taskq.registry.model.worker import WorkerReport
+from taskq.registry.model.worker import STATUS_FIELD, WorkerReport
 from taskq.worker.loading.reports import Reports
 from taskq.worker.runtime.loop import Periodic
 from taskq.worker.runtime.server import Server
@@ -83,7 +83,7 @@ class Heartbeat(Periodic):
         key, rq_key = names.worker(self.worker), names.rq_worker(self.worker)
         ttl = math.ceil(self.server.settings.worker_ttl * 2)
         async with self.server.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(key, "status", self._report(now).dump())
+            pipe.hset(key, STATUS_FIELD, self._report(now).dump())
             if fields:
                 pipe.hset(key, mapping=fields)  # type: ignore[arg-type]  # bytes are values
             if absent:

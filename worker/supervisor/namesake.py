@@ -9,7 +9,7 @@ from typing import Any
 
 from taskq.registry import clock
 from taskq.registry.errors import FormatUnknown
-from taskq.registry.model.worker import WorkerReport
+from taskq.registry.model.worker import STATUS_FIELD, WorkerReport
 from taskq.worker.runtime.server import Server
 
 _LOOK = 0.1
@@ -38,7 +38,7 @@ async def earlier_worker_is_gone(server: Server, worker: str) -> bool:
 
 
 async def _ended_here(server: Server, worker: str) -> bool:
-    blob: Any = await server.redis.hget(server.keys.worker(worker), "status")
+    blob: Any = await server.redis.hget(server.keys.worker(worker), STATUS_FIELD)
     try:
         report = WorkerReport.load(blob) if blob else None
     except FormatUnknown:

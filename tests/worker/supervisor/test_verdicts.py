@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskq.registry import codec
+from taskq.registry.backoff import Backoff
 from taskq.registry.model.record import Route, TaskRecord
 from taskq.registry.model.spec import Spec
 from taskq.worker.loading.routes import PARK, PUT_BACK, RETIRED, route, routed_versions
@@ -17,7 +18,6 @@ from taskq.worker.runs import verdicts
 from taskq.worker.runs.averages import Averages
 from taskq.worker.runs.run import Run, StopReason
 from taskq.worker.runs.verdicts import Finish, Release
-from taskq.worker.runtime.backoff import Backoff
 from taskq.worker.supervisor.sweeper import Expired, confirmed
 
 
