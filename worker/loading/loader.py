@@ -28,6 +28,8 @@ log = logging.getLogger("taskq.worker")
 _HOUSEKEEPING = 5.0
 # A version that nothing routes is kept so long after its last run: pinned runs of it may follow.
 _LINGER = 5.0
+# Each one takes a connection.
+_FETCHES = 8
 
 
 class Loader(Periodic):
@@ -59,6 +61,7 @@ class Loader(Periodic):
         self._batches: dict[asyncio.Task[None], int] = {}
         self._seen = 0
         self._preloading = False
+        self._fetching = asyncio.Semaphore(_FETCHES)
 
     # -- the applied revision ------------------------------------------------------------------------------
     @property
@@ -175,7 +178,8 @@ class Loader(Periodic):
             return entry
 
     async def _fetch(self, entry: Entry) -> None:
-        record, source = await run_async(_read(self.server.keys, *entry.key), self.server.redis)
+        async with self._fetching:
+            record, source = await run_async(_read(self.server.keys, *entry.key), self.server.redis)
         parameters = record.spec.parameters
         entry.record, entry.validator = record, Validator(parameters)
         entry.body = {
