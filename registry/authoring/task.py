@@ -157,16 +157,18 @@ OPTIONS = frozenset(
 def tasks_in(namespace: Mapping[str, Any], module: str) -> dict[str, Any]:
     """Tasks that a module defines itself: attribute → `FunctionTask` or subclass of `Task`, in order of definition.
 
+    One that has several attributes counts once, by the first.
+
     Args:
         namespace: the module's ``__dict__``.
         module: its ``__name__``; what was imported from elsewhere does not count.
     """
-    found: dict[str, Any] = {}
+    found: dict[int, tuple[str, Any]] = {}
     for attribute, value in namespace.items():
         is_class = inspect.isclass(value) and issubclass(value, Task) and value not in (Task, FunctionTask)
         if (is_class or isinstance(value, FunctionTask)) and value.__module__ == module:
-            found[attribute] = value
-    return found
+            found.setdefault(id(value), (attribute, value))
+    return dict(found.values())
 
 
 def declared(value: Any) -> tuple[str, dict[str, Any]]:

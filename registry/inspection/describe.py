@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from typing import Any
 
+from taskq.registry import codec
 from taskq.registry.authoring.task import FunctionTask, body_of, declared, tasks_in
 from taskq.registry.code.module import load_module, module_name, unload_module
 from taskq.registry.code.parameters import parameters_of
@@ -58,7 +59,12 @@ def _described(attribute: str, value: Any) -> dict[str, Any]:
         raise InvalidInput(f"task {name}: {error.message}") from None
     own = value.__doc__ if isinstance(value, FunctionTask) else vars(value).get("__doc__")
     spec = Spec.from_options(name, _plain(options), parameters=parameters, doc=inspect.cleandoc(own or ""))
-    return {"name": name, "attribute": attribute, "spec": spec.model_dump(mode="python")}
+    described = {"name": name, "attribute": attribute, "spec": spec.model_dump(mode="python")}
+    try:
+        codec.dumps(described)
+    except InvalidInput as error:
+        raise InvalidInput(f"task {name}: a default, a limit or the docstring can't be stored: {error.message}") from None
+    return described
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,20 +40,26 @@ def find_sources(paths: Sequence[str | Path], *, largest: int, origin: str | Non
         origin: theirs; what each one's project says if None.
 
     Raises:
-        InvalidInput: one does not exist, is too large, holds no text, imports modules beside it, or a folder declares nothing.
+        InvalidInput: one does not exist, can't be read, is too large, holds no text, or imports modules beside it; or a folder
+            declares nothing.
         Unsupported: another kind of artifact is named.
     """
     found: dict[Path, Source] = {}
     for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            inside = [file for file in sorted(path.glob("*.py")) if file.is_file() and declares_tasks(file.read_bytes())]
-            if not inside:
-                raise InvalidInput(f"{path}: no *.py file in this folder declares a task")
-            found.update({file.resolve(): _read(file, largest, origin) for file in inside})
-        else:
-            found[path.resolve()] = _read(path, largest, origin)
+        try:
+            found.update({file.resolve(): _read(file, largest, origin) for file in _files(Path(given))})
+        except OSError as error:
+            raise InvalidInput(f"{error.filename or given}: can't be read: {error.strerror}") from None
     return list(found.values())
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    inside = [file for file in sorted(path.glob("*.py")) if file.is_file() and declares_tasks(file.read_bytes())]
+    if not inside:
+        raise InvalidInput(f"{path}: no *.py file in this folder declares a task")
+    return inside
 
 
 def one_source(name: str, data: bytes, *, largest: int, origin: str | None = None) -> Source:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
 
 import click
 
@@ -12,6 +15,21 @@ from taskq.cli.options import Options
 from taskq.cli.tables import table
 from taskq.cli.words import short
 from taskq.registry.errors import RolloutFailed
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the body by an exception, so that a version that was staged is taken off the stage again."""
+    earlier = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  # a signal handler's signature
+    raise SystemExit(128 + number)
 
 
 def print_changes(options: Options, documents: Sequence[dict[str, Any]]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from taskq.cli.options import common_options
+from taskq.cli.options import INTERRUPTED, common_options
 
 Table = Mapping[str, Mapping[str, tuple[str, str]]]
 
@@ -70,6 +71,13 @@ class LazyGroup(click.Group):
         found = getattr(importlib.import_module(f"taskq.commands.{module}"), f"{cmd_name}_command")
         assert isinstance(found, click.Command)  # noqa: S101  # a fault of ours, found by the test of the table
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's; Ctrl-C while a command's module is imported ends like one during the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, and an unknown command's message names the nearest ones."""

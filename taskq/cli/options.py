@@ -13,7 +13,7 @@ import click
 
 from taskq.registry.errors import TaskqError
 
-_INTERRUPTED = 130
+INTERRUPTED = 130
 COMMON = ("redis", "namespace", "json")
 
 
@@ -62,7 +62,7 @@ class Command(click.Command):
         except TaskqError as error:
             raise Failure(error) from error
         except KeyboardInterrupt:
-            raise click.exceptions.Exit(_INTERRUPTED) from None
+            raise click.exceptions.Exit(INTERRUPTED) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options first, the common ones in a section of their own."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.status import Status
 
 from taskq.cli.arguments import SECONDS
-from taskq.cli.changes import print_changes, print_failure
+from taskq.cli.changes import orderly_end, print_changes, print_failure
 from taskq.cli.options import Options, command
 from taskq.cli.output import note, printable
 from taskq.cli.session import session
@@ -49,7 +49,7 @@ def register_command(options: Options, *, paths: tuple[str, ...], no_activate: b
     """
     with session(options) as opened:
         try:
-            with _progress() as on_progress:
+            with orderly_end(), _progress() as on_progress:
                 documents = opened.registry.register(list(paths), activate=not no_activate, on_progress=on_progress, **given)
         except RolloutFailed as error:
             raise print_failure(options, error) from error

@@ -9,7 +9,7 @@ import click
 
 from taskq.cli import output
 from taskq.cli.arguments import SECONDS, TASK, VERSION
-from taskq.cli.changes import print_changes, print_failure
+from taskq.cli.changes import orderly_end, print_changes, print_failure
 from taskq.cli.options import Options, command
 from taskq.cli.session import Session, session
 from taskq.cli.tables import table
@@ -40,7 +40,8 @@ def promote_command(options: Options, *, task: str, version: int, message: str, 
     """Give the runs of TASK VERSION, once the workers have it loaded."""
     with session(options) as opened:
         try:
-            documents = opened.registry.promote(task, version, message=message, stage_timeout=stage_timeout, max_unready=max_unready)
+            with orderly_end():
+                documents = opened.registry.promote(task, version, message=message, stage_timeout=stage_timeout, max_unready=max_unready)
         except RolloutFailed as error:
             raise print_failure(options, error) from error
     print_changes(options, documents)
@@ -63,7 +64,8 @@ def rollback_command(options: Options, *, task: str, version: int | None, messag
     """
     with session(options) as opened:
         try:
-            documents = opened.registry.rollback(task, version, message=message)
+            with orderly_end():
+                documents = opened.registry.rollback(task, version, message=message)
         except RolloutFailed as error:
             raise print_failure(options, error) from error
     print_changes(options, documents)

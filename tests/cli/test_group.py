@@ -115,3 +115,11 @@ def test_an_error_of_the_server_is_no_traceback(shell: Any, redis: Redis, keys: 
     redis.set(keys.rq_queue("default"), "not a list")
     redis.sadd(keys.rq_queues, keys.rq_queue("default"))
     assert "WRONGTYPE" in shell("queues", code=1).stderr
+
+
+def test_ctrl_c_while_a_command_is_imported_exits_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt(name)
+
+    monkeypatch.setattr("taskq.cli.group.importlib.import_module", interrupted)
+    assert CliRunner().invoke(taskq, ["list"]).exit_code == 130

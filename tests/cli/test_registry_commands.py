@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pretended import NEVER, PretendedWorker
+from support.waiting import until
+
+from taskq.registry.keys import Keys
+from taskq.registry.settings import Settings
 
 SOURCE = '''from taskq import task
 
@@ -100,3 +109,22 @@ def test_the_registry_is_read_by_people_and_programs(shell: Any, two: None) -> N
     assert "no live worker" in shell("rollout", "add").stdout
     for words in (["list"], ["show", "add"], ["history", "add"], ["audit"], ["workers"], ["rollout", "add"]):
         assert max(map(len, shell(*words).stdout.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_ended_registration_leaves_nothing_on_the_stage(
+    shell: Any, two: None, settings: Settings, keys: Keys, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "taskq", "register", write(3)]
+    environment = os.environ | {"TASKQ_REDIS_URL": str(settings.redis_url)}
+    with PretendedWorker(settings, keys, loads=lambda _, version: NEVER if version == 3 else None):
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+            until(lambda: shell.json("show", "add")["staged"] == 3, what="staged")
+            process.send_signal(number)
+            _, said = process.communicate(timeout=20)
+        assert (process.returncode, said) == (128 + number, b"")
+        assert shell.json("show", "add")["staged"] is None
+
+
+def test_a_path_that_can_not_be_looked_at_is_a_message(shell: Any) -> None:
+    assert "can't be read" in shell("register", "x" * 300 + ".py", code=2).stderr

@@ -122,6 +122,7 @@ def test_the_import_sees_no_variable_of_taskq(monkeypatch: pytest.MonkeyPatch) -
         ("from taskq import task\n@task(timeout='soon')\ndef job(): ...\n", InvalidInput, "timeout"),
         ("from taskq import task\n@task\ndef job(x, /): ...\n", InvalidInput, "task job: parameter x is positional-only"),
         (GOOD + "@task(name='job')\ndef again(): ...\n", InvalidInput, "both named job"),
+        ("from taskq import task\n@task\ndef big(limit: int = 2**70): ...\n", InvalidInput, "task big: a default.*can't be stored"),
         ("from taskq import task\n@task(nonsense=1)\ndef job(): ...\n", InspectionFailed, "nonsense"),
     ],
 )
@@ -167,3 +168,7 @@ def test_files_of_a_folder_that_declare_tasks_are_told_apart(text: str, answer: 
 
 def test_the_file_itself_need_not_exist() -> None:
     assert inspect_file(Path("/nowhere/job.py"), GOOD.encode(), timeout=10)[0].name == "job"
+
+
+def test_a_task_with_two_names_in_its_module_is_one() -> None:
+    assert [(task.name, task.attribute) for task in inspect(GOOD + "again = job\n")] == [("job", "job")]

@@ -185,3 +185,45 @@ def test_workers_and_their_state_are_listed(registry: Registry, worker: Worker, 
         assert rows["busy"]["loaded"] == [{"task": "job", "version": 1}]
         assert rows["busy"]["state"] == "idle"
         assert rows["silent"]["state"] == "gone"
+
+
+def test_a_failed_take_over_leaves_the_task_where_it_was(registry: Registry, worker: Worker) -> None:
+    with worker(loads=lambda _, version: "ImportError: no lib" if version == 2 else None):
+        registry.register_source("a.py", code(1), origin="one")
+        with pytest.raises(RolloutFailed):
+            registry.register_source("b.py", code(2), origin="two", take_over=True)
+    shown = registry.show("job")
+    assert (shown["origin"], shown["file"]) == ("one", "a.py")
+
+
+def test_a_release_that_loses_one_task_leaves_none_on_the_stage(registry: Registry, worker: Worker) -> None:
+    def both(result: int) -> bytes:
+        return code(result, "one") + code(result, "two")
+
+    def retire_one(task: str, version: int) -> None:
+        if (task, version) == ("two", 2) and not retired:
+            retired.extend(registry.retire("one"))
+
+    retired: list[object] = []
+
+    with worker(loads=retire_one):
+        registry.register_source("jobs.py", both(1))
+        with pytest.raises(Conflict, match="one: version 2 was taken off the stage"):
+            registry.register_source("jobs.py", both(2))
+        shown = registry.show("two")
+        assert (shown["stable"], shown["staged"]) == (1, None)
+        assert registry.register_source("jobs.py", both(2), stage_timeout=5)[1]["state"] == "active"
+
+
+def test_a_registrar_that_slept_takes_nothing_off_a_later_stage(registry: Registry, worker: Worker, redis: Redis, keys: Keys) -> None:
+    def stage_again(_: str, version: int) -> str | None:
+        if version == 2:
+            record = TaskRecord.load(redis.hget(keys.registry, "job") or b"")
+            redis.hset(keys.registry, "job", staged(record, 2, clock.now() + 60).dump())
+        return "ImportError: no lib" if version == 2 else None
+
+    with worker(loads=stage_again):
+        registry.register_source("job.py", code(1))
+        with pytest.raises(RolloutFailed):
+            registry.register_source("job.py", code(2))
+    assert registry.show("job")["staged"] == 2
