@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
+import tokenize
 from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
@@ -126,7 +128,8 @@ def source(keys: Keys, task: str, version: int | None = None) -> Op[str]:
         version = record.route.stable or record.latest
     found = yield from read_version(keys, task, version)
     data = yield from read_artifact(keys, found.digest)
-    return data.decode("utf-8", errors="replace")
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    return data.decode(encoding, errors="replace")
 
 
 def diff(keys: Keys, task: str, a: int, b: int) -> Op[str]:

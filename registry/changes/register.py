@@ -14,11 +14,13 @@ from taskq.registry.changes.plan import Demands, Step, Wanted, plan
 from taskq.registry.changes.rollout import Manner, Result, Target, roll_out
 from taskq.registry.changes.transitions import adopted
 from taskq.registry.code.artifact import digest_of, store_artifact
+from taskq.registry.effects import Command, Op
 from taskq.registry.errors import DistributionMissing, FormatUnknown, InspectionFailed, InvalidInput
 from taskq.registry.inspection.found import FoundTask
 from taskq.registry.inspection.local import inspect_file
 from taskq.registry.inspection.remote import ask_worker
 from taskq.registry.inspection.sources import Source
+from taskq.registry.keys import Keys
 from taskq.registry.model.record import TaskRecord, VersionRecord
 
 Where = Literal["auto", "local", "worker"]
@@ -167,8 +169,7 @@ def _dry(desk: Desk, reads: Reads, choose: Any, wanted: Sequence[Wanted], steps:
 
     revision = commit(desk, reads, decide).revision
     return [
-        _row(item, steps[item.task].version, revision, "unchanged" if steps[item.task].kind == "unchanged" else "active")
-        for item in wanted
+        _row(item, steps[item.task].version, revision, "unchanged" if steps[item.task].kind == "unchanged" else "active") for item in wanted
     ]
 
 
@@ -185,7 +186,7 @@ def _inspected(desk: Desk, source: Source, where: Where) -> list[FoundTask]:
             desk.progress(f"a worker inspects {source.shown}")
             return _by_worker(desk, source)
     except InspectionFailed as error:
-        _remember_failure(desk, source, error.message)
+        desk.perform(_remember_failure(desk.keys, source, error.message))
         raise
 
 
@@ -194,23 +195,22 @@ def _by_worker(desk: Desk, source: Source) -> list[FoundTask]:
     return desk.perform(ask_worker(desk.keys, source.data, source.shown, desk.settings.load_timeout * 2 + 10))
 
 
-def _remember_failure(desk: Desk, source: Source, error: str) -> None:
+def _remember_failure(keys: Keys, source: Source, error: str) -> Op[None]:
     """Note it at each task that was last registered from this file, so that its rollout shows it."""
-    seconds, micros = desk.redis.time()
+    seconds, micros = yield Command("TIME")
     outcomes = {}
-    blobs: list[Any] = desk.redis.hvals(desk.keys.registry)
-    for blob in blobs:
+    for blob in (yield Command("HVALS", keys.registry)):
         try:
             record = TaskRecord.load(blob)
         except FormatUnknown:
             continue
         if record.origin == source.origin and record.file == source.file:
             outcomes[record.task] = Outcome(
-                at=seconds + micros / 1e6,
+                at=int(seconds) + int(micros) / 1e6,
                 version=None,
                 revision=record.revision,
                 state="failed",
                 seconds=None,
                 errors=[{"worker": "inspection", "error": error}],
             )
-    desk.perform(remember(desk.keys, outcomes))
+    yield from remember(keys, outcomes)

@@ -276,7 +276,7 @@ def _failed(targets: Sequence[Target], failures: list[dict[str, str]], result: R
     ]
     return RolloutFailed(
         f"{what}: not switched, as {len(failures)} workers are not ready: {names}",
-        hint="the stable version goes on; repair the cause, or take the worker out (`taskq drain WORKER`), or allow --max-unready N",
+        hint="the stable version goes on; repair the cause, or stop the worker (SIGTERM), or allow --max-unready N",
         failures=failures,
         documents=documents,
     )

@@ -19,7 +19,7 @@ from taskq.registry.changes.commit import Decision, Reads, View, Write, commit
 from taskq.registry.changes.desk import Desk
 from taskq.registry.changes.registry import Registry
 from taskq.registry.code.artifact import digest_of
-from taskq.registry.errors import Conflict, FormatUnknown, InspectionFailed, InvalidInput, NotFound, TaskRetired, Unsupported
+from taskq.registry.errors import Conflict, InspectionFailed, InvalidInput, NotFound, ServerUnreachable, TaskRetired, Unsupported
 from taskq.registry.keys import Keys
 from taskq.registry.model.record import TaskRecord
 from taskq.registry.serializer import dump_params
@@ -359,33 +359,14 @@ def test_nothing_is_committed_on_an_artifact_that_is_gone(desk: Desk) -> None:
     assert desk.redis.get(desk.keys.revision) is None
 
 
-# -- what another release wrote ----------------------------------------------------------------------------
-ALIEN = b"\xc1\x63\x80"
+def test_a_source_is_shown_in_its_own_encoding(registry: Registry) -> None:
+    text = f"# coding: latin-1\n{code('é').decode()}"
+    registry.register_source("job.py", text.encode("latin-1"))
+    assert registry.source("job") == text
 
 
-def test_a_version_of_another_release_does_not_hide_the_others(registry: Registry, redis: Redis, keys: Keys) -> None:
-    registry.register_source("job.py", code(1))
-    registry.register_source("job.py", code(2))
-    redis.hset(keys.versions("job"), "1", ALIEN)
-    assert [version["version"] for version in registry.history("job")] == [2]
-
-
-@pytest.mark.parametrize("fields", [{"tasks": "other", "change": ALIEN}, {"tasks": b"\xff", "change": b""}, {"not": "ours"}])
-def test_a_change_of_another_release_does_not_hide_the_others(
-    registry: Registry, redis: Redis, keys: Keys, fields: dict[str, bytes | str]
-) -> None:
-    registry.register_source("job.py", code(1))
-    registry.register_source("job.py", code(2))
-    redis.xadd(keys.changelog, fields, id="3-0")  # type: ignore[arg-type]  # redis-py's mapping is invariant
-    assert [entry["revision"] for entry in registry.audit()] == [2, 1]
-    assert registry.rollback("job")[0]["version"] == 1
-
-
-def test_where_another_release_changed_the_task_a_rollback_wants_the_version(registry: Registry, redis: Redis, keys: Keys) -> None:
-    registry.register_source("job.py", code(1))
-    registry.register_source("job.py", code(2))
-    redis.xadd(keys.changelog, {"tasks": "job", "change": ALIEN}, id="3-0")
-    with pytest.raises(FormatUnknown, match="another release") as caught:
-        registry.rollback("job")
-    assert "name the version" in caught.value.hint
-    assert registry.rollback("job", 1)[0]["version"] == 1
+def test_broken_code_with_redis_away_is_an_error_of_ours(own_server: Any) -> None:
+    with Registry(settings=Settings(redis_url=own_server.url), who="tester") as registry:
+        own_server.kill()
+        with pytest.raises(ServerUnreachable):
+            registry.register_source("job.py", b"def broken(:\n")
