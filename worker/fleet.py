@@ -90,6 +90,8 @@ class FleetWorker:
         finally:
             for number in handled:
                 loop.remove_signal_handler(number)
+                if self.dedicated:
+                    signal.signal(number, signal.SIG_IGN)  # it is over: one more signal must not change the exit code
         return 0
 
 

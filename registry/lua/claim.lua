@@ -14,7 +14,8 @@ for index = 5, #KEYS do
   local queue = string.sub(KEYS[index], #rq + 8)
   for _, run in ipairs(redis.call('LPOP', KEYS[index], wanted) or {}) do
     local job = rq .. ':job:' .. run
-    local f = redis.call('HMGET', job, 'taskq', 'status', 'task', 'data', 'pin', 'limit', 'cause', 'losses')
+    -- pcall: what is no hash must not take the runs behind it along.
+    local f = redis.pcall('HMGET', job, 'taskq', 'status', 'task', 'data', 'pin', 'limit', 'cause', 'losses')
     if f[2] and f[1] ~= '1' then
       -- Another release's run, or no run of ours: put back, never guessed at.
       redis.call('RPUSH', KEYS[index], run)

@@ -43,6 +43,9 @@ for at = 4, #ARGV, 14 do
         redis.call('EXPIRE', prefix .. ':attempts:' .. run, 5)
       end
       emit(KEYS[3], ARGV[at + 13])
+    else
+      -- Somebody deleted the job: what else there is of it has no owner.
+      redis.call('DEL', prefix .. ':attempts:' .. run)
     end
     reply[#reply + 1] = 'ok'
   else

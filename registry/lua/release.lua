@@ -31,6 +31,9 @@ for at = 3, #ARGV, 10 do
         redis.call('LPUSH', rq .. ':queue:' .. queue, run)
       end
       emit(KEYS[4], ARGV[at + 9])
+    else
+      -- Somebody deleted the job: what else there is of it has no owner.
+      redis.call('DEL', prefix .. ':attempts:' .. run)
     end
     reply[#reply + 1] = 'ok'
   else

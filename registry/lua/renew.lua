@@ -2,7 +2,7 @@
 -- renew.lua: extends the leases of running runs and notes the version that each one runs.
 -- KEYS: 1 leases, 2 lease hash
 -- ARGV: 1 RQ's prefix, 2 lease in ms, then 3 for each run: id, token, version or ''
--- Returns: ids of the runs whose lease this token no longer holds
+-- Returns: the tokens that no longer hold the lease of their run
 -- Atomic because: a lease that was taken over must not be extended.
 --!include time.lua
 local rq = ARGV[1]
@@ -21,7 +21,7 @@ for at = 3, #ARGV, 3 do
       redis.call('HSET', rq .. ':job:' .. run, 'last_heartbeat', stamp, 'version', ARGV[at + 2])
     end
   else
-    lost[#lost + 1] = run
+    lost[#lost + 1] = token
   end
 end
 return lost

@@ -16,7 +16,7 @@ from taskq.worker.executor.flusher import Flusher
 from taskq.worker.executor.gate import Gate
 from taskq.worker.executor.inbox import Inbox
 from taskq.worker.executor.output import MAX_LINES, Capture, RunHandler, RunLog
-from taskq.worker.executor.process import install_signals
+from taskq.worker.executor.process import Habits, install_signals
 from taskq.worker.executor.running import execute, outcome, told
 from taskq.worker.executor.versions import Versions
 from taskq.worker.link.protocol import PROTOCOL, Kind, Message
@@ -51,7 +51,8 @@ class Executor:
         """Work until drained; then end the process."""
         self._gate.look = self._look
         install_signals(self._gate.on_signal, self._forked)
-        sys.stdout, sys.stderr = (cast(TextIO, capture) for capture in self._captures)
+        self._habits = Habits()
+        self._capture()
         logging.basicConfig(level=logging.INFO, handlers=[RunHandler(self._log)])
         self._flusher.start()
         gc.freeze()  # what is here now stays: the collector need not look at it again and again
@@ -67,6 +68,9 @@ class Executor:
                 self._inbox.add(self._channel.poll())
         self._versions.unload_all()
         self._leave()
+
+    def _capture(self) -> None:
+        sys.stdout, sys.stderr = (cast(TextIO, capture) for capture in self._captures)
 
     def _do(self, message: Message) -> None:
         work = self._work.get(message.kind)
@@ -89,6 +93,8 @@ class Executor:
             self._flusher.ring(self._channel.since + FLUSH_AFTER)
         self._log.begin(order.get("max_log", MAX_LINES))
         ended = execute(number, order, loaded, self._gate)
+        self._capture()  # the run may have put something else there
+        self._habits.restore()
         for capture in self._captures:
             capture.finish(number, only_begun=True)
         self._log.finish(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -10,11 +11,17 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from taskq.registry import clock
+from taskq.worker.link.descendants import children_of
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_RESTORED: Final = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD)
+_LOOK: Final = 1.0
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -57,6 +64,46 @@ def install_signals(look: Callable[[int, FrameType | None], None], forked: Calla
         forked()
 
     os.register_at_fork(after_in_child=after_fork)
+
+
+class Habits:
+    """What a run may change of the process, and the next one must find as it was: signals, timer, folder, zombies.
+
+    Made after `install_signals`.
+    """
+
+    def __init__(self) -> None:
+        self._handlers = {number: signal.getsignal(number) for number in _RESTORED}
+        self._folder = Path.cwd()
+        self._looked = 0.0
+        self._ended: set[int] = set()
+
+    def restore(self) -> None:
+        """A run has ended."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _RESTORED)
+        with contextlib.suppress(OSError):
+            os.chdir(self._folder)
+        now = clock.monotonic()
+        if now - self._looked >= _LOOK:
+            self._looked = now
+            self._reap()
+
+    def _reap(self) -> None:
+        """Reap adopted children. One that a task started itself is left to the task until the next look."""
+        ended = set()
+        for pid in children_of(os.getpid()):
+            with contextlib.suppress(ChildProcessError):
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    continue
+                if pid in self._ended:
+                    os.waitpid(pid, os.WNOHANG)
+                else:
+                    ended.add(pid)
+        self._ended = ended
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:

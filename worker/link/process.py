@@ -67,6 +67,11 @@ class ExecutorProcess:
         if self._process.returncode is None:
             descendants.signal_descendants(self.pid, signal.SIGTERM)
 
+    def kill_descendants(self) -> None:
+        """SIGKILL to all that its runs started."""
+        if self._process.returncode is None:
+            descendants.signal_descendants(self.pid, signal.SIGKILL)
+
     def kill(self) -> None:
         """SIGKILL to it and everything below it."""
         if self._process.returncode is None:

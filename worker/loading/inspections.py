@@ -34,10 +34,10 @@ class Inspections(Loop):
     async def run(self) -> None:
         keys = self.server.keys
         while True:
-            await self._poked.wait()
             self._poked.clear()
             while blob := await self.server.redis.lpop(keys.inspections):
                 await self._answer(blob)
+            await self._poked.wait()
 
     async def _answer(self, blob: Any) -> None:
         try:

@@ -103,6 +103,7 @@ class Trials:
                     if not future.done():
                         future.set_result(tried)
         finally:
+            self._workers.discard(asyncio.current_task())  # at once: who asks from now on needs another
             self._dismiss(handle)
 
     async def _try(self, handle: Handle, entry: Entry) -> Tried:

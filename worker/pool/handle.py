@@ -223,6 +223,8 @@ class Handle:
         if not isinstance(request, Run):
             return
         was_head = self.head is request
+        if request.stop is not None:
+            self.process.kill_descendants()  # it was told to stop, and so was all that it started
         del self.inbox[number]
         self.runs -= 1
         if was_head:

@@ -43,7 +43,8 @@ before the first RUN of a version, so that an executor always loads before it ru
 feed's catch-up before it dispatches what it claimed.
 
 **A version that can't be loaded here** (`loading`): none of its runs is started. They go to the back of their queue with no
-attempt burned, and a claim that yielded nothing but such runs makes the next one wait, up to a second.
+attempt burned. Claims that yielded nothing but such runs make the next one wait, up to a second, and take more at once: what stands
+behind thousands of them is soon reached, and given back should there be no room for it.
 
 **Prefetch.** An executor holds one run. Only where runs of the same tasks were short of late (mean below 5 ms) may up to 16
 stand in its inbox. When the head of an inbox turns out slow, those behind it are taken back by YIELD and given to an executor

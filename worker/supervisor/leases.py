@@ -55,5 +55,5 @@ class Leases(Loop):
             lost = set(await self.server.call("renew", [keys.leases, keys.lease], args))
             for run in batch:
                 run.noted = run.noted or run.began > 0
-                if run.id.encode() in lost:
+                if run.token.encode() in lost:
                     self._on_lost(run)

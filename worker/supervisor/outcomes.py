@@ -76,14 +76,15 @@ class Outcomes(Loop):
 
     async def run(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            # First what an outage has interrupted: nobody rings for it again.
             while self._pending:
                 batch = self._cut()
                 await self._logs.flush()
                 await self._send(batch)
                 del self._pending[: len(batch)]
             self._empty.set()
+            await self._wake.wait()
+            self._wake.clear()
 
     def _cut(self) -> list[Item]:
         size, count = 0, 0

@@ -210,9 +210,10 @@ class Supervisor:
             await loop.stop()
         try:
             if self._registered and not self.server.away:
+                await self.sweeper.give_back_strays()
                 await self.heartbeat.remove()
         except (RedisError, OSError) as error:
-            log.warning("the worker's report could not be removed: %s", error)
+            log.warning("the worker could not tidy up behind itself: %s", error)
         await self.server.close()
 
     # -- what the parts ask each other ---------------------------------------------------------------------

@@ -212,6 +212,13 @@ class Sweeper(Periodic):
             await self._release(leases[key], verdicts.HAND_BACK, only_expired=False)
         self._strays = strays - self._strays
 
+    async def give_back_strays(self) -> None:
+        """The worker ends, perhaps in the midst of a claim: whatever is ours by name and not known here runs elsewhere now."""
+        ours = {(run.id, run.token) for run in self._held()}
+        for lease in reversed(await self._list(self._worker)):
+            if (lease.run, lease.token) not in ours:
+                await self._release(lease, verdicts.HAND_BACK, only_expired=False)
+
     async def _unpark(self) -> None:
         names = self.server.keys
         parked: Any = await self.server.redis.smembers(names.parked_tasks)
