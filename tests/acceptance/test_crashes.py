@@ -17,11 +17,11 @@ LEDGER = """
 import os, time
 from taskq import TaskContext, task
 
-@task(timeout="30s")
-def ledger(ctx: TaskContext, path: str, seconds: float = 0.0) -> int:
+@task(timeout="90s")
+def ledger(ctx: TaskContext, path: str, seconds: float = 0.0, stuck: bool = False) -> int:
     with open(path, "a") as file:
         file.write(f"start {ctx.run}\\n")
-    time.sleep(seconds)
+    time.sleep(60 if stuck and ctx.attempt == 1 else seconds)
     with open(path, "a") as file:
         file.write(f"end {ctx.run}\\n")
     return ctx.attempt
@@ -38,7 +38,7 @@ def test_a_killed_worker_loses_none_of_its_eight_runs(settings: Settings, taskq:
     book = tmp_path / "ledger"
     taskq("register", str(taskq.write("ledger.py", LEDGER)))
     with taskq.workers(1, executors=8) as (first,), Client(settings=settings) as client:
-        runs = client.enqueue_many("ledger", [{"path": str(book), "seconds": 2.0}] * 8)
+        runs = client.enqueue_many("ledger", [{"path": str(book), "stuck": True}] * 8)
         until(lambda: len(count(book, "start")) == 8, 20)
         second = taskq.start("worker", "--executors", "8", "--name", "second")
         try:

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
@@ -89,7 +90,7 @@ def test_they_go_in_order_of_time_and_no_more_than_wanted(push: ModuleType, ctx:
 def test_a_rejected_message_does_not_hold_up_the_others(push: ModuleType, ctx: TaskContext, outbox: Path) -> None:
     with answering(201, 422, 201) as (url, _):
         done = push.push_messages(ctx, str(outbox), url=url)
-    error = "422 Unprocessable Entity: because I say so"
+    error = f"422 {HTTPStatus(422).phrase}: because I say so"
     assert done == {"delivered": 11, "rejected": [{"id": "m-0001", "error": error}], "left": 0}
     assert rows(outbox, "SELECT id, last_error FROM outbox WHERE state = 'rejected'") == [("m-0001", error)]
 

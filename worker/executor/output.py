@@ -2,6 +2,9 @@
 
 Lines are batched: a LOG frame leaves after 100 lines, after 100 ms, or before the run's FINISHED. A line has a largest length,
 a run a largest number of lines; what is beyond is counted, not kept, and the log says so.
+
+A finaliser may run between any two steps of this code and print as well, on the same thread. So what changes state is not
+entered twice: who comes while somebody is in there leaves what it has in a queue, and the first one takes it along.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import io
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TextIO
 
@@ -38,6 +42,8 @@ class RunLog:
         # Re-entrant, since a finaliser may print while its thread is in here. On the main thread it is taken with the gate held.
         self.lock = threading.RLock()
         self._lines: list[tuple[int, float, str, str]] = []
+        self._arrived: deque[tuple[int, float, str, str] | None] = deque()
+        self._inside = False
         self._since = 0.0
         self._taken = 0
         self._limit = MAX_LINES
@@ -54,19 +60,38 @@ class RunLog:
     def add(self, number: int, level: str, text: str, length: int | None = None) -> None:
         """Take a line of the run ``number``; ``length`` is that of the whole line where ``text`` is only its beginning."""
         with self._gate, self.lock:
-            self._taken += 1
-            if self._taken > self._limit:
-                return
             length = len(text) if length is None else length
             if length > MAX_LINE:
                 text = f"{text[:MAX_LINE]} … {length - MAX_LINE} characters cut off"
-            if not self._lines:
-                self._since = clock.monotonic()
-                self._ring(self._since + BATCH_AFTER)
-            self._lines.append((number, clock.now(), level, text))
-            if len(self._lines) >= BATCH_LINES:
-                self.send()
-                self._channel.flush()
+            self._arrived.append((number, clock.now(), level, text))
+            self._take()
+
+    def _take(self) -> None:
+        """Deal with what has arrived: lines, and None for "send"; the locks are held."""
+        if self._inside:
+            return
+        self._inside = True
+        try:
+            while self._arrived:
+                line = self._arrived.popleft()
+                if line is None:
+                    self._post()
+                else:
+                    self._keep(line)
+        finally:
+            self._inside = False
+
+    def _keep(self, line: tuple[int, float, str, str]) -> None:
+        self._taken += 1
+        if self._taken > self._limit:
+            return
+        if not self._lines:
+            self._since = clock.monotonic()
+            self._ring(self._since + BATCH_AFTER)
+        self._lines.append(line)
+        if len(self._lines) >= BATCH_LINES:
+            self._post()
+            self._channel.flush()
 
     def finish(self, number: int) -> None:
         """The run has ended: its last lines leave before its outcome does."""
@@ -80,12 +105,16 @@ class RunLog:
     def send(self) -> None:
         """Make LOG frames of the lines that wait."""
         with self._gate, self.lock:
-            waiting, self._lines = self._lines, []
-            batches: dict[int, list[list[Any]]] = {}
-            for number, *line in waiting:
-                batches.setdefault(number, []).append(line)
-            for number, lines in batches.items():
-                self._channel.post(Kind.LOG, number, {"lines": lines})
+            self._arrived.append(None)
+            self._take()
+
+    def _post(self) -> None:
+        waiting, self._lines = self._lines, []
+        batches: dict[int, list[list[Any]]] = {}
+        for number, *line in waiting:
+            batches.setdefault(number, []).append(line)
+        for number, lines in batches.items():
+            self._channel.post(Kind.LOG, number, {"lines": lines})
 
     def due(self) -> float | None:
         """The time (monotonic) by which lines must have been sent, None if there are none."""
@@ -93,7 +122,7 @@ class RunLog:
 
     def forget(self) -> None:
         """In a forked child: the lines are its parent's, and so may be whoever holds the lock."""
-        self._lines = []
+        self._lines, self._arrived, self._inside = [], deque(), False
         self.lock = threading.RLock()
 
 
@@ -115,6 +144,8 @@ class Capture(io.TextIOBase):
         self._log, self._gate, self._level, self._outside = log, gate, level, outside
         self._begun = ""  # the beginning of a line that is not complete yet
         self._length = 0  # of all that was written of it
+        self._arrived: deque[tuple[int, str]] = deque()
+        self._inside = False
         self.buffer = _Bytes(self)
 
     def write(self, text: str) -> int:
@@ -123,12 +154,22 @@ class Capture(io.TextIOBase):
         if number is None:
             return self._outside.write(text)
         with self._gate, self._log.lock:
-            *lines, rest = text.split("\n")
-            for line in lines:
-                self._keep(line)
-                self.finish(number)
-            self._keep(rest)
+            self._arrived.append((number, text))
+            if not self._inside:
+                self._inside = True
+                try:
+                    while self._arrived:
+                        self._take(*self._arrived.popleft())
+                finally:
+                    self._inside = False
         return len(text)
+
+    def _take(self, number: int, text: str) -> None:
+        *lines, rest = text.split("\n")
+        for line in lines:
+            self._keep(line)
+            self.finish(number)
+        self._keep(rest)
 
     def finish(self, number: int, *, only_begun: bool = False) -> None:
         """Complete the line; with ``only_begun`` (at the end of a run) only if there is something in it."""
