@@ -48,14 +48,23 @@ class Feed:
         on_change: awaited with the changed tasks each time that the snapshot has moved, one call after the other and
             before `catch_up` returns: it should start work, not wait for it, and must not call `catch_up`.
         on_control: awaited with each message of the control channel that is a JSON object.
+        ready: awaited before each attempt, for a process that notices in one place that Redis is away; None: the feed tries by itself.
     """
 
     def __init__(
-        self, redis: Redis, keys: Keys, settings: Settings, snapshot: Snapshot, on_change: OnChange, on_control: OnControl | None = None
+        self,
+        redis: Redis,
+        keys: Keys,
+        settings: Settings,
+        snapshot: Snapshot,
+        on_change: OnChange,
+        on_control: OnControl | None = None,
+        *,
+        ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.snapshot = snapshot
         self._redis, self._keys, self._settings = redis, keys, settings
-        self._on_change, self._on_control = on_change, on_control
+        self._on_change, self._on_control, self._gate = on_change, on_control, ready
         self._lock = asyncio.Lock()
         self._started = self._finished = 0
         self._poked = asyncio.Event()
@@ -137,6 +146,8 @@ class Feed:
     async def _attempt(self, work: Callable[[], Awaitable[None]], failures: int) -> int:
         """Do ``work``; after a failure wait, and return how many there were in a row."""
         try:
+            if self._gate is not None:
+                await self._gate()
             await work()
         except _AWAY as error:
             _log.warning("registry feed: %s", error)

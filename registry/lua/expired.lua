@@ -17,7 +17,8 @@ for _, run in ipairs(runs) do
   if lease then
     local token, worker, queue = string.match(lease, '^(%d+)|([^|]*)|(.*)$')
     if owner == '' or worker == owner then
-      local f = redis.call('HMGET', rq .. ':job:' .. run, 'task', 'attempt', 'losses', 'version', 'started_at', 'cause')
+      -- pcall: one that is no hash must not keep the others from being taken over.
+      local f = redis.pcall('HMGET', rq .. ':job:' .. run, 'task', 'attempt', 'losses', 'version', 'started_at', 'cause')
       reply[#reply + 1] = {run, token, worker, queue, f[1] or '', f[2] or '0', f[3] or '0', f[4] or '', f[5] or '', f[6] or ''}
     end
   else

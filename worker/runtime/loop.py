@@ -99,6 +99,7 @@ class Periodic(Loop):
 
     async def run(self) -> None:
         while True:
+            await self.server.ready()  # each try would be one more connection attempt
             self._poked.clear()
             await self.step()
             with contextlib.suppress(TimeoutError):

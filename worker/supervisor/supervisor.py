@@ -79,7 +79,7 @@ class Supervisor:
             queues=plan.queues,
             on_applied=self.heartbeat.poke,
         )
-        self.feed = Feed(server.redis, server.keys, settings, self.snapshot, self.loader.changed, self._on_control)
+        self.feed = Feed(server.redis, server.keys, settings, self.snapshot, self.loader.changed, self._on_control, ready=server.ready)
         self.inspections = Inspections(server, self.pool, settings)
         self.logs = Logs(server)
         self.outcomes = Outcomes(server, plan.worker, self.logs)

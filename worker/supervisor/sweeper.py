@@ -52,8 +52,8 @@ class Expired:
             worker,
             origin,
             task,
-            int(attempt or 0),
-            int(losses or 0),
+            int(attempt) if attempt.isdigit() else 0,
+            int(losses) if losses.isdigit() else 0,
             int(version) if version.isdigit() else None,
             clock.rq_parse(started),
             cause or None,
@@ -239,10 +239,18 @@ class Sweeper(Periodic):
                     pipe.zremrangebyscore(names.rq_registry(kind, queue), "-inf", now - 1)
             pipe.zrangebyscore(names.workers, "-inf", horizon, start=0, num=_BATCH)
             gone = [worker.decode() for worker in (await pipe.execute())[-1]]
-            for worker in gone:
-                forget_worker(pipe, names, worker, self._queues)
             if gone:
+                queues = await self._all_queues()
+                for worker in gone:
+                    forget_worker(pipe, names, worker, queues)
                 await pipe.execute()
+
+    async def _all_queues(self) -> set[str]:
+        """Those of other workers too: what they served is not known any more."""
+        members: Any = await self.server.redis.smembers(self.server.keys.rq_queues)
+        prefix = self.server.keys.rq_queue("")
+        used = {name.removeprefix(prefix) for name in map(bytes.decode, members) if name.startswith(prefix)}
+        return used | set(self._queues) | {record.spec.queue for record in self._snapshot.tasks.values()}
 
 
 def forget_worker(pipe: Any, names: keys.Keys, worker: str, queues: Iterable[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from pathlib import Path
 
@@ -140,3 +142,77 @@ def test_a_worker_that_ends_in_the_midst_of_a_claim_keeps_nothing(fleet: Fleet) 
     for held in (run, other):
         assert fleet.field(held, "status") == "queued"
         assert fleet.field(held, "attempt") == "0"
+
+
+def test_a_run_whose_job_is_no_hash_keeps_no_other_from_being_taken_over(fleet: Fleet) -> None:
+    fleet.put("nap", NAP, **FREE)
+    first = fleet.start(2)
+    spoilt, good = fleet.enqueue("nap", 2, seconds=0.5)
+    fleet.running(2)
+    first.kill()
+    fleet.redis.delete(fleet.keys.rq_job(spoilt))
+    fleet.redis.set(fleet.keys.rq_job(spoilt), "spoilt")
+    fleet.start(1)
+
+    assert fleet.result(good, 12) == 1
+    until(lambda: fleet.redis.zcard(fleet.keys.leases) == 0, 5, "no lease is left")
+
+
+def test_a_job_that_is_no_hash_takes_no_other_run_along(fleet: Fleet) -> None:
+    fleet.put("nap", NAP, **FREE)
+    spoilt, good = fleet.enqueue("nap", 2)
+    fleet.redis.delete(fleet.keys.rq_job(spoilt))
+    fleet.redis.set(fleet.keys.rq_job(spoilt), "spoilt")
+    fleet.start(2)
+
+    assert fleet.result(good) == 1
+
+
+def test_a_dead_worker_is_forgotten_in_queues_that_nobody_else_serves(fleet: Fleet) -> None:
+    keys = fleet.keys
+    fleet.put("elsewhere", NAP, attribute="nap", queue="elsewhere", **FREE)
+    fleet.redis.zadd(keys.workers, {"gone": 1.0})
+    fleet.redis.sadd(keys.rq_workers_of("elsewhere"), keys.rq_worker("gone"))
+    fleet.start(1)
+
+    until(lambda: not fleet.redis.exists(keys.rq_workers_of("elsewhere")), 5, "it is forgotten")
+
+
+def test_a_deleted_run_leaves_no_list_of_its_attempts(fleet: Fleet) -> None:
+    fleet.put("nap", NAP, **FREE)
+    worker = fleet.start(1)
+    (run,) = fleet.enqueue("nap", seconds=1.5)
+    fleet.running()
+    worker.executors()[0].kill()
+    until(lambda: fleet.attempts(run), what="the attempt is recorded")
+    fleet.running()
+    fleet.redis.delete(keys_of := fleet.keys.rq_job(run))
+
+    until(lambda: fleet.redis.zcard(fleet.keys.leases) == 0, what="it ended")
+    assert not fleet.redis.exists(keys_of, fleet.keys.attempts(run))
+
+
+def test_an_outage_costs_two_connection_attempts_a_second(own_server: object, settings: Settings, tmp_path: Path) -> None:
+    own = settings.model_copy(update={"redis_url": own_server.url})  # type: ignore[attr-defined]  # the fixture's class is in conftest
+    attempts: list[float] = []
+    with connect(own) as client, socket.socket(socket.AF_UNIX) as door:
+        fleet = Fleet(own, client, tmp_path)
+        fleet.start(1)
+        own_server.kill()  # type: ignore[attr-defined]  # see above
+        door.bind(str(own_server.socket))  # type: ignore[attr-defined]  # see above
+        door.listen(64)
+        door.setblocking(False)
+        end = time.monotonic() + 4
+        until(lambda: time.monotonic() > end or knocked(door, attempts), 6, "four seconds passed")
+        own_server.socket.unlink()  # type: ignore[attr-defined]  # see above
+        own_server.start()  # type: ignore[attr-defined]  # see above
+        fleet.stop()
+    assert len(attempts) <= 8, attempts
+
+
+def knocked(door: socket.socket, attempts: list[float]) -> None:
+    """Let in and turn away who is at the door."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            door.accept()[0].close()
+            attempts.append(time.monotonic())
