@@ -17,9 +17,7 @@ from taskq.registry.errors import FormatUnknown
 
 REFUSAL: Final = "this run belongs to taskq and only a taskq worker may execute it: start one with `taskq worker`"
 # Protocol 2: (REFUSAL, None, (), {}) — spelt out, so that it is the same on every Python.
-GUARD: Final = (
-    b"\x80\x02(X" + len(REFUSAL.encode()).to_bytes(4, "little") + REFUSAL.encode() + b"N)}t."
-)
+GUARD: Final = b"\x80\x02(X" + len(REFUSAL.encode()).to_bytes(4, "little") + REFUSAL.encode() + b"N)}t."
 
 
 def dump_params(params: dict[str, Any]) -> bytes:

@@ -19,9 +19,9 @@ whose registrar was killed. So concurrent registrations take effect one after th
 **What a version is.** Content (artifact, attribute, spec) that a task had before is that version again; numbers only go on.
 What was rolled back from is refused unless forced: whoever rolled back had a reason.
 
-Modules: `plan` and `transitions` decide, `commit` writes, `rollout` stages and switches, `fleet` asks the workers, `sources`
-finds and inspects files, `prepare` makes versions of them, `queued` looks after runs of paused and retired tasks, `reading`
-and `documents` tell people, `failures` remembers what went wrong, `registry` is the face.
+Modules: `plan` and `transitions` decide, `commit` writes, `register` makes versions of files, `rollout` stages and switches, `routing`
+changes routes and states, `fleet` asks the workers, `reading` tells people, `failures` remembers what went wrong, `desk` is what
+each of them works with, `registry` is the face.
 
 Deliberately absent: a lock. It would have to be fenced like everything else, and WATCH already is.
 """

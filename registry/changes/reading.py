@@ -279,7 +279,7 @@ def rollout(keys: Keys, settings: Settings, task: str) -> Op[dict[str, Any]]:
     return {
         "task": task,
         "revision": record.revision,
-        "converged": all(row["state"] == "ready" for row in rows),
+        "converged": record.route.stable is not None and all(row["state"] == "ready" for row in rows),
         "seconds": switched["seconds"] if switched else None,
         "workers": rows,
         "failure": failed and {"at": clock.iso(failed["at"]), "version": failed["version"], "errors": failed["errors"]},

@@ -92,9 +92,7 @@ class Registry:
         """The same for a file's bytes; ``file_name`` is recorded and shown in tracebacks."""
         return _register(self._desk, [one_source(file_name, source, largest=self._desk.settings.max_artifact, origin=origin)], how)
 
-    def promote(
-        self, task: str, version: int, message: str = "", *, stage_timeout: float | None = None, max_unready: int = 0
-    ) -> Documents:
+    def promote(self, task: str, version: int, message: str = "", *, stage_timeout: float | None = None, max_unready: int = 0) -> Documents:
         """Route ``task`` to ``version``, once the workers have it loaded.
 
         Raises:

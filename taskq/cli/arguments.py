@@ -107,5 +107,5 @@ def read_object(what: str, text: str) -> dict[str, Any]:
     """A JSON object from the command line; raises `InvalidInput` naming ``what``."""
     value = read_json(f"{what} ", text)
     if not isinstance(value, dict):
-        raise InvalidInput(f"{what} {text}: must be a JSON object, such as '{{\"region\": \"eu\"}}'")
+        raise InvalidInput(f'{what} {text}: must be a JSON object, such as \'{{"region": "eu"}}\'')
     return value

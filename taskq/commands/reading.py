@@ -132,6 +132,9 @@ def history_command(options: Options, *, task: str) -> None:
 def source_command(options: Options, *, task: str, version: int | None) -> None:
     """Print the code of TASK, of its stable version or of VERSION."""
     with session(options) as opened:
+        if version is None:
+            shown = opened.registry.show(task)
+            version = shown["stable"] or shown["latest"]
         code = opened.registry.source(task, version)
     if options.json:
         output.document({"task": task, "version": version, "source": code})

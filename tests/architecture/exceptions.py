@@ -6,8 +6,7 @@ from __future__ import annotations
 LONG_FUNCTIONS: dict[str, str] = {}
 
 # module:class → why it has more than 20 methods
-LARGE_CLASSES = {
-}
+LARGE_CLASSES = {}
 
 # module → why it imports one of ours inside a function
 LATE_IMPORTS = {

@@ -37,7 +37,7 @@ def test_a_wait_ends_with_the_result(client: Client, server: Redis, keys: Keys, 
 def test_a_wait_for_a_failed_run_raises_with_the_remote_traceback(client: Client, server: Redis, keys: Keys) -> None:
     hands.put_task(server, keys, "count")
     run = client.enqueue("count")
-    trace = "Traceback (most recent call last):\n  File \"count.py\"\nValueError: boom"
+    trace = 'Traceback (most recent call last):\n  File "count.py"\nValueError: boom'
     hands.finish(server, keys, hands.claim(server, keys)[0], reason="error", error="ValueError: boom", traceback=trace)
     with pytest.raises(RunFailed) as caught:
         run.wait(5)

@@ -134,9 +134,7 @@ def attempt_record(run: Run, worker: str, release: Release, ended_at: float) -> 
     )
 
 
-def record(
-    attempt: int, worker: str, version: int | None, *, outcome: str, error: str, started_at: float | None, ended_at: float
-) -> bytes:
+def record(attempt: int, worker: str, version: int | None, *, outcome: str, error: str, started_at: float | None, ended_at: float) -> bytes:
     """One attempt as a blob; times in seconds by Redis' clock."""
     return codec.dumps(
         {

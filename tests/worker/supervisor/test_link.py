@@ -187,7 +187,7 @@ def test_all_descendants_are_found_and_killed_even_those_of_a_session_of_their_o
     code = (
         "import subprocess, sys, time\n"
         "inner = 'import subprocess,sys,time;"
-        " subprocess.Popen([sys.executable, \"-c\", \"import time; time.sleep(60)\"], start_new_session=True); time.sleep(60)'\n"
+        ' subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True); time.sleep(60)\'\n'
         "subprocess.Popen([sys.executable, '-c', inner], start_new_session=True)\n"
         "time.sleep(60)\n"
     )

@@ -167,8 +167,6 @@ def test_two_hundred_versions_leave_no_more_than_fifty_did(fleet: Fleet) -> None
 
 
 def test_a_file_is_inspected_by_a_worker_that_is_asked(fleet: Fleet) -> None:
-
-
     fleet.start(1)
     source = version_of(1).encode()
     fleet.redis.rpush(fleet.keys.inspections, codec.dumps({"id": "one", "source": source, "file": "which.py"}))
