@@ -61,6 +61,10 @@ class RegistryKeys(Prefixes):
         """string: an artifact; has a TTL until a committed version names it."""
         return f"{self.prefix}:code:{digest}"
 
+    def registrar(self, token: str) -> str:
+        """string, TTL: there as long as who does this rollout is alive."""
+        return f"{self.prefix}:registrar:{token}"
+
     def rollouts(self, task: str) -> str:
         """list, capped: the last rollouts of a task, newest first."""
         return f"{self.prefix}:rollouts:{task}"

@@ -13,8 +13,9 @@ revision, the change-log entry and the announcement are one EXEC; a crash leaves
 
 **Two changes for one rollout.** `staged` makes the versions known and has the workers load them; nothing runs on them yet.
 Only when those workers have reported is the route switched by a second change. In between others may change other tasks, and
-pause or retire this one; who wants to roll out the *same* task waits its turn until ``staged_until``, which also frees a task
-whose registrar was killed. So concurrent registrations take effect one after the other, in the order of their revisions.
+pause or retire this one; who wants to roll out the *same* task waits its turn, for as long as the other registrar is heard of: one
+that was killed leaves the stage to the next within 5 s. So concurrent registrations take effect one after the other, in the order
+of their revisions.
 
 **What a version is.** Content (artifact, attribute, spec) that a task had before is that version again; numbers only go on.
 What was rolled back from is refused unless forced: whoever rolled back had a reason.

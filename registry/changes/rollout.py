@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from taskq.registry.changes.failures import Outcome, remember
 from taskq.registry.changes.fleet import Pair, live_workers, load_reports
 from taskq.registry.changes.plan import in_progress
 from taskq.registry.changes.transitions import staged, switched, unstaged
+from taskq.registry.effects import Command, Op
 from taskq.registry.errors import Conflict, RolloutFailed
+from taskq.registry.keys import Keys
 from taskq.registry.model.change import ChangeType
 from taskq.registry.model.record import TaskRecord, VersionRecord
 from taskq.registry.model.worker import WorkerReport
@@ -25,6 +28,8 @@ _MARGIN: Final = 15.0
 # How long a writer waits for its turn where many roll out one task.
 _TURN: Final = 120.0
 _LOOK: Final = 0.05
+# A rollout whose registrar was not heard of for so long (in ms) is abandoned: the next one takes the stage.
+_HEARD_OF: Final = 5000
 _INTERRUPTED: Final = {"worker": "registrar", "error": "the registration was interrupted"}
 
 
@@ -70,10 +75,10 @@ class Result:
 
 
 class _TurnError(Exception):
-    """Somebody else is rolling out one of the tasks."""
+    """Somebody else, the rollout ``by``, is rolling out one of the tasks."""
 
-    def __init__(self, task: str) -> None:
-        self.task = task
+    def __init__(self, task: str, by: str) -> None:
+        self.task, self.by = task, by
         super().__init__(task)
 
 
@@ -92,25 +97,32 @@ def roll_out(desk: Desk, reads: Reads, choose: Callable[[View], Sequence[Target]
     begun = clock.monotonic()
     workers: list[WorkerReport] = []
     chosen: list[Target] = []
+    abandoned: set[str] = set()
+    token = secrets.token_hex(8)
 
     def decide(view: View) -> Decision:
         chosen[:] = choose(view)
         for target in chosen:
-            if in_progress(target.before, view.at):
-                raise _TurnError(target.record.task)
+            other = target.before.route.staged_by if target.before else ""
+            if in_progress(target.before, view.at) and other not in abandoned:
+                raise _TurnError(target.record.task, other)
         served = any(_served(worker, chosen) for worker in workers)
         if served or not manner.activate:
-            until = view.at + manner.timeout + _MARGIN if served else None
-            return Decision("staged", [_write(target, staged(target.record, target.version.version, until), view) for target in chosen])
+            turn = (view.at + manner.timeout + _MARGIN, token) if served else (None, "")
+            return Decision("staged", [_write(target, staged(target.record, target.version.version, *turn), view) for target in chosen])
         return Decision(manner.action, [_write(target, _switch(target.record, target, manner), view) for target in chosen])
 
     while True:
         workers[:] = _ready_to_serve(desk)
+        desk.perform(_be_heard(desk.keys, token))
         try:
             first = commit(desk, reads, decide, manner.message)
             break
         except _TurnError as busy:
-            _wait_for_turn(desk, busy.task, begun)
+            if not desk.perform(_heard(desk.keys, busy.by)):
+                abandoned.add(busy.by)
+            else:
+                _wait_for_turn(desk, busy.task, begun)
     targets = tuple(chosen)
     if not any(write.after.route.staged_until for write in first.writes):
         _remember(desk, targets, first, "switched" if manner.activate else "staged", begun, [])
@@ -123,7 +135,7 @@ def _finish(desk: Desk, targets: Sequence[Target], first: Committed, manner: Man
     failures: list[dict[str, str]] = []
     done = False
     try:
-        failures = _wait(desk, targets, first.revision, manner)
+        failures = _wait(desk, targets, first, manner)
         if not failures:
             last = _switch_all(desk, targets, first, manner)
             done = True
@@ -135,6 +147,14 @@ def _finish(desk: Desk, targets: Sequence[Target], first: Committed, manner: Man
         raise _failed(targets, failures, _result(last, targets))
     _remember(desk, targets, last, "switched", begun, [])
     return _result(last, targets)
+
+
+def _be_heard(keys: Keys, token: str) -> Op[None]:
+    yield Command("SET", keys.registrar(token), 1, "PX", _HEARD_OF)
+
+
+def _heard(keys: Keys, token: str) -> Op[bool]:
+    return bool((yield Command("EXISTS", keys.registrar(token))))
 
 
 def _ready_to_serve(desk: Desk) -> list[WorkerReport]:
@@ -160,10 +180,12 @@ def _wait_for_turn(desk: Desk, task: str, begun: float) -> None:
 
 
 # -- waiting for the workers -------------------------------------------------------------------------------
-def _wait(desk: Desk, targets: Sequence[Target], revision: int, manner: Manner) -> list[dict[str, str]]:
+def _wait(desk: Desk, targets: Sequence[Target], first: Committed, manner: Manner) -> list[dict[str, str]]:
     """Until each worker is ready: an empty list; or who failed and why."""
     deadline = clock.monotonic() + manner.timeout
+    revision, token = first.revision, first.writes[0].after.route.staged_by
     while True:
+        desk.perform(_be_heard(desk.keys, token))
         failed, behind = _state(desk, targets, revision)
         if len(failed) > manner.max_unready:
             return failed
@@ -228,7 +250,7 @@ def _still_ours(view: View, target: Target, first: Committed) -> TaskRecord | No
     """The record, if the stage holds what ``first`` put there; another registrar may have put the same version there since."""
     record = view.records.get(target.record.task)
     ours = next(write.after.route for write in first.writes if write.after.task == target.record.task)
-    same = record is not None and (record.route.staged, record.route.staged_until) == (ours.staged, ours.staged_until)
+    same = record is not None and (record.route.staged, record.route.staged_by) == (ours.staged, ours.staged_by)
     return record if same else None
 
 

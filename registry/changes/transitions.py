@@ -38,9 +38,9 @@ def adopted(record: TaskRecord | None, wanted: Wanted, version: int) -> TaskReco
     )
 
 
-def staged(record: TaskRecord, version: int, until: float | None) -> TaskRecord:
-    """Workers load ``version``; others wait until ``until`` (seconds since the epoch), None if nobody needs to."""
-    return _with(record, route=Route(stable=record.route.stable, staged=version, staged_until=until))
+def staged(record: TaskRecord, version: int, until: float | None = None, by: str = "") -> TaskRecord:
+    """Workers load ``version``; others wait for the rollout ``by`` until ``until`` (seconds since the epoch), None if nobody needs to."""
+    return _with(record, route=Route(stable=record.route.stable, staged=version, staged_until=until, staged_by=by))
 
 
 def switched(record: TaskRecord, version: int, spec: Spec, *, withdraw: bool = False) -> TaskRecord:

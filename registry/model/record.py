@@ -52,12 +52,14 @@ class Route(Stored):
     """Which version a task's runs get.
 
     ``stable`` is None until a first version was switched to. ``staged`` is loaded by the workers ahead of a switch; until
-    ``staged_until`` (seconds since the epoch, Redis' clock) a rollout is in progress that others wait for, None for none.
+    ``staged_until`` (seconds since the epoch, Redis' clock) a rollout is in progress that others wait for, None for none;
+    ``staged_by`` is who does it, for as long as `keys.registrar` of it is there.
     """
 
     stable: int | None = None
     staged: int | None = None
     staged_until: float | None = None
+    staged_by: str = ""
 
 
 class TaskRecord(Stored):
