@@ -22,12 +22,14 @@ from taskq.registry.settings import Settings
 from taskq.up.child import Child, Listener
 from taskq.up.home import Home
 from taskq.up.server import Server, find_binary
+from taskq.worker.link.descendants import kill_orphans, shield_process
 
 SERVER = "redis"
 _SERVER_START = 10.0
 _WORKER_START = 20.0
 _DRAIN = 20.0  # longer than a worker's own grace
 _KILLED = 3.0
+_LINGER = 0.5
 _LOOK = 0.05
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -98,6 +100,7 @@ class _Keeper:
         self._children: list[Child] = []
 
     async def run(self) -> int:
+        shield_process()
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, self._signalled)
@@ -134,9 +137,18 @@ class _Keeper:
             self._audience.ready(self._rows(version), late)
 
     def _add(self, name: str, argv: Callable[[int], list[str]], environment: dict[str, str]) -> None:
-        child = Child(name, argv, environment, _Republishing(self._audience, self._publish))
+        child = Child(name, argv, environment, _Republishing(self._audience, self._publish, self._end_orphans))
         self._children.append(child)
         child.start()
+
+    def _end_orphans(self) -> None:
+        """What tasks of a killed worker had started falls to us, even if it had left its session."""
+        self._kill_orphans()
+        # Once more: what was below an executor that died just now came a moment later, and what was killed can be reaped.
+        asyncio.get_running_loop().call_later(_LINGER, self._kill_orphans)
+
+    def _kill_orphans(self) -> None:
+        kill_orphans({child.pid for child in self._children if child.pid})
 
     def _publish(self) -> None:
         processes = {child.name: child.pid for child in self._children if child.pid}
@@ -206,11 +218,15 @@ class _Keeper:
 
 
 class _Republishing:
-    """Tells the audience, and writes ``up.json`` anew when a child was started again."""
+    """Tells the audience; ends what a dead child left, and writes ``up.json`` anew when it was started again."""
 
-    def __init__(self, audience: Audience, publish: Callable[[], None]) -> None:
-        self.output, self.died = audience.output, audience.died
-        self._audience, self._publish = audience, publish
+    def __init__(self, audience: Audience, publish: Callable[[], None], clean_up: Callable[[], None]) -> None:
+        self.output = audience.output
+        self._audience, self._publish, self._clean_up = audience, publish, clean_up
+
+    def died(self, name: str, why: str, delay: float) -> None:
+        self._clean_up()
+        self._audience.died(name, why, delay)
 
     def started(self, name: str, pid: int, *, again: bool) -> None:
         if again:

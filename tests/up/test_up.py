@@ -24,6 +24,16 @@ from support.waiting import until
 TASKQ = [sys.executable, "-m", "taskq"]
 
 
+AWAY = """
+import subprocess
+from taskq import task
+
+@task
+def away() -> int:
+    return subprocess.Popen(["sleep", "600"], start_new_session=True).pid
+"""
+
+
 class Up:
     """A `taskq up --json` in a folder, and the documents that it has printed."""
 
@@ -161,11 +171,14 @@ def test_workers_run_what_is_registered_and_a_killed_one_is_started_again(folder
     up = Up(folder, "--executors", "1")
     try:
         (folder / "job.py").write_text("from taskq import task\n@task\ndef job(n: int) -> int:\n    return n + 1\n")
-        up.taskq("register", "job.py")
+        (folder / "away.py").write_text(AWAY)
+        up.taskq("register", "job.py", "away.py")
+        left = psutil.Process(int(up.taskq("run", "away", "--wait", "--timeout", "20")))
         assert up.taskq("run", "job", "n=1", "--wait", "--timeout", "20") == "2\n"
         # When the worker is killed
         os.kill(up.pids()["worker-1"], signal.SIGKILL)
-        # Then another one takes its place
+        # Then what its tasks had started is gone with it, in whatever session, and another one takes its place
+        until(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE, 5)
         until(lambda: up.events("restarted"), 10)
         assert up.taskq("run", "job", "n=2", "--wait", "--timeout", "20") == "3\n"
     finally:
