@@ -154,6 +154,61 @@ class RunKeys(Prefixes):
 
 
 @dataclass(frozen=True)
+class SchedulerKeys(Prefixes):
+    """Schedules, runs that are due later, and the schedulers. No stock rq-scheduler looks at any of these."""
+
+    @property
+    def scheduler_lease(self) -> str:
+        """string, TTL: ``<token>|<scheduler>``: who fires slots and moves due runs."""
+        return f"{self.prefix}:scheduler:lease"
+
+    @property
+    def scheduler_due(self) -> str:
+        """zset: schedule (``<task>|<its text>``) → its next slot in ms by Redis' clock; a member lives as long as the schedule."""
+        return f"{self.prefix}:scheduler:due"
+
+    @property
+    def scheduler_state(self) -> str:
+        """hash: schedule → what has become of its slots (msgpack); a field lives as long as the member of `scheduler_due`."""
+        return f"{self.prefix}:scheduler:state"
+
+    @property
+    def scheduler_runs(self) -> str:
+        """zset: run that is due later → when, in ms by Redis' clock; its job stands in RQ's ``scheduled`` registry as well."""
+        return f"{self.prefix}:scheduler:runs"
+
+    @property
+    def scheduler_wake(self) -> str:
+        """channel: something became due sooner than anything before."""
+        return f"{self.prefix}:scheduler:wake"
+
+    @property
+    def schedulers(self) -> str:
+        """hash: scheduler → its last report (msgpack); pruned by the leader."""
+        return f"{self.prefix}:scheduler:reports"
+
+    @property
+    def scheduler_jobs(self) -> str:
+        """zset: RQ job made by a method of `FleetScheduler` → when it is due, in s since the epoch."""
+        return f"{self.prefix}:scheduler:jobs"
+
+    @property
+    def scheduler_repeats(self) -> str:
+        """hash: such a job → how it repeats (msgpack); a field lives as long as the member of `scheduler_jobs`."""
+        return f"{self.prefix}:scheduler:repeats"
+
+    @property
+    def scheduler_jobs_lease(self) -> str:
+        """string, TTL: ``<token>|<scheduler>``: who moves these jobs."""
+        return f"{self.prefix}:scheduler:jobs:lease"
+
+    @property
+    def scheduler_instances(self) -> str:
+        """prefix of hashes, TTL: rq-scheduler's own record of a scheduler (its birth and death)."""
+        return f"{self.prefix}:scheduler:instance:"
+
+
+@dataclass(frozen=True)
 class RqKeys(Prefixes):
     """RQ's own keys: its layout, spelt here so that nothing imports rq to know it."""
 
@@ -201,7 +256,7 @@ class RqKeys(Prefixes):
 
 
 @dataclass(frozen=True)
-class Keys(RegistryKeys, WorkerKeys, RunKeys, RqKeys):
+class Keys(RegistryKeys, WorkerKeys, RunKeys, SchedulerKeys, RqKeys):
     """The keys of one namespace.
 
     Args:

@@ -44,6 +44,8 @@ class Settings(BaseModel):
     sweep: float = Field(5.0, gt=0, description="how often a worker looks for expired leases; unset: 5 s")
     heartbeat: float = Field(2.0, gt=0, description="how often a worker reports itself; unset: 2 s")
     worker_ttl: float = Field(10.0, gt=0, description="how long after its last heartbeat a worker counts as alive; unset: 10 s")
+    scheduler_lease: float = Field(5.0, gt=0, description="how long a silent scheduler leads, at most ``lease``; unset: 5 s")
+    misfire_after: float = Field(30.0, ge=0, description="how late a slot may fire before the misfire policy decides; unset: 30 s")
     poll: float = Field(2.0, gt=0, description="how often the registry is read behind the change channel; unset: 2 s")
     pubsub: bool = Field(True, description="listen to the change channel; off: polling and claims alone find changes")
     load_timeout: float = Field(10.0, gt=0, description="how long the import of a version may take; unset: 10 s")

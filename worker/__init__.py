@@ -2,7 +2,6 @@
 
 The packages, from the bottom up; each imports only those above it in this list:
 
-- `runtime`: what every long-running loop is made of: start, stop, restart; the connection to Redis and its outages.
 - `runs`: a claimed run, and pure decisions about its outcome.
 - `link`: the supervisor's and the executor's common protocol, the channel that carries it, the process at its other end.
 - `pool`: executors as the supervisor sees them, their deadlines, and what happens when one dies.

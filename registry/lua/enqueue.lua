@@ -1,36 +1,39 @@
--- enqueue.lua: creates runs of one task as RQ jobs and puts them on their queue.
--- KEYS: 1 revision, 2 rq:queues, 3 queue list, 4 index of all runs, 5 index of the task's runs, 6 events stream, 7 (optional) idempotency key
+-- enqueue.lua: creates runs of one task as RQ jobs and puts them on their queue, or aside until they are due.
+-- KEYS: 1 revision, 2 rq:queues, 3 queue list, 4 index of all runs, 5 index of the task's runs, 6 events stream, 7 runs due later,
+--       8 RQ's scheduled registry of the queue, 9 (optional) idempotency key
 -- ARGV: 1 revision that the caller validated against ('' for any), 2 RQ's prefix, 3 RQ's queue name, 4 task, 5 RQ timeout in whole s,
 --       6 cap of the indexes, 7 idempotency TTL in s, 8 trigger, 9 cause, 10 pinned version or '', 11 timeout override in s or '',
+--       12 when: '' for now, ms since the epoch, or '+' and ms from now, 13 channel that wakes the scheduler,
 --       then for each run, at most 1000: id, data, body of the queued event or ''
--- Returns: {'moved', revision} with nothing written | {'duplicate', run} | {'ok', now in s as text, 1 or 0 for each run: created or there before}
+-- Returns: {'moved', revision} with nothing written | {'duplicate', run}
+--          | {'ok', now in s as text, due in ms or '' where it is now, 1 or 0 for each run: created or there before}
 -- Atomic because: the key, the job and its place in the queue must exist together, against the revision that was validated.
 --!include time.lua
 --!include event.lua
+--!include job.lua
+local FIRST = 14
 local revision = redis.call('GET', KEYS[1]) or '0'
 if ARGV[1] ~= '' and ARGV[1] ~= revision then
   return {'moved', revision}
 end
 local rq, queue, task = ARGV[2], ARGV[3], ARGV[4]
-if KEYS[7] then
-  local earlier = redis.call('GET', KEYS[7])
-  if earlier and earlier ~= ARGV[12] then
+if KEYS[9] then
+  local earlier = redis.call('GET', KEYS[9])
+  if earlier and earlier ~= ARGV[FIRST] then
     return {'duplicate', earlier}
   end
-  redis.call('SET', KEYS[7], ARGV[12], 'EX', ARGV[7])
+  redis.call('SET', KEYS[9], ARGV[FIRST], 'EX', ARGV[7])
 end
-local stamp = utc_text()
-local reply = {'ok', string.format('%.6f', now)}
-local fields = {'data', '', 'taskq', '1', 'task', task, 'status', 'queued', 'origin', queue, 'description', task,
-  'created_at', stamp, 'enqueued_at', stamp, 'timeout', ARGV[5], 'trigger', ARGV[8]}
-for name, value in pairs({cause = ARGV[9], pin = ARGV[10], limit = ARGV[11]}) do
-  if value ~= '' then
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
-  end
+local due
+if ARGV[12] ~= '' then
+  due = string.sub(ARGV[12], 1, 1) == '+' and now_ms + tonumber(string.sub(ARGV[12], 2)) or tonumber(ARGV[12])
+  if due <= now_ms then due = nil end
 end
+local reply = {'ok', string.format('%.6f', now), due and string.format('%d', due) or ''}
+local fields = job_fields(due and 'scheduled' or 'queued', queue, task, ARGV[5], ARGV[8],
+  {cause = ARGV[9], pin = ARGV[10], limit = ARGV[11], due = reply[3]})
 local runs, scores = {}, {}
-for at = 12, #ARGV, 3 do
+for at = FIRST, #ARGV, 3 do
   local run = ARGV[at]
   local job = rq .. ':job:' .. run
   if redis.call('EXISTS', job) == 1 then
@@ -46,8 +49,18 @@ for at = 12, #ARGV, 3 do
   end
 end
 if #runs > 0 then
+  if due then
+    local head = redis.call('ZRANGE', KEYS[7], 0, 0, 'WITHSCORES')
+    for _, run in ipairs(runs) do
+      redis.call('ZADD', KEYS[7], due, run)
+      redis.call('ZADD', KEYS[8], due / 1000, run)
+    end
+    redis.call('SADD', KEYS[2], KEYS[3])
+    if not head[2] or due < tonumber(head[2]) then
+      redis.call('PUBLISH', ARGV[13], 'due')
+    end
   -- RQ forgets a queue only together with its list, so its name is due when the list begins.
-  if redis.call('RPUSH', KEYS[3], unpack(runs)) == #runs then
+  elseif redis.call('RPUSH', KEYS[3], unpack(runs)) == #runs then
     redis.call('SADD', KEYS[2], KEYS[3])
   end
   redis.call('ZADD', KEYS[4], unpack(scores))

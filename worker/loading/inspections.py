@@ -12,8 +12,8 @@ from taskq.registry.settings import Settings
 from taskq.worker.link.protocol import ProtocolError
 from taskq.worker.loading.trials import Throwaway, explain
 from taskq.worker.pool.pool import Pool
-from taskq.worker.runtime.loop import Loop
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.loop import Loop
+from taskq.registry.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
 _ANSWER_TTL = 60

@@ -21,8 +21,8 @@ from taskq.worker.loading.routes import routed_versions
 from taskq.worker.loading.trials import Trials, explain
 from taskq.worker.pool.handle import Ask, Handle, VersionKey
 from taskq.worker.pool.pool import Pool
-from taskq.worker.runtime.loop import Periodic
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.loop import Periodic
+from taskq.registry.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
 _HOUSEKEEPING = 5.0

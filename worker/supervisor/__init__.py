@@ -8,7 +8,7 @@
                       ▼           │  ▼
                     feed ──▶ loading (try, load ahead, swap)
 
-One loop a module, all of the same shape (`runtime.loop.Loop`). State has one owner each, and the rest asks it:
+One loop a module, all of the same shape (`taskq.registry.runtime.loop.Loop`). State has one owner each, and the rest asks it:
 
 =============  =========================================  ======================================================
 module         does                                       owns
@@ -23,7 +23,7 @@ module         does                                       owns
 `logs`         lines of runs → their streams              lines that are not written yet
 `pool`         executors: start, death, deadlines         processes; the runs in each one's inbox, by number
 `loading`      versions: try, load, report, unload        the catalog of versions, the applied revision
-`server`       (`runtime`) clients, outage, Redis' clock  whether Redis is there
+`server`       (`registry`) clients, outage, its clock    whether Redis is there
 =============  =========================================  ======================================================
 
 So a run that is claimed is in exactly one of: the backlog, the waiting list of a version, an executor's inbox, the

@@ -14,8 +14,8 @@ from redis.exceptions import ResponseError
 from taskq.registry import clock
 from taskq.registry.feed.feed import Feed
 from taskq.worker.runs.run import Run
-from taskq.worker.runtime.loop import Loop
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.loop import Loop
+from taskq.registry.runtime.server import Server
 from taskq.worker.supervisor.dispatch import Dispatch
 
 log = logging.getLogger("taskq.worker")

@@ -22,7 +22,7 @@ from taskq.worker.pool.seating import SLOW, Seating
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Verdict
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
 # How long a claimed run may wait here for an executor before another worker shall have it.

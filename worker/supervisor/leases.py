@@ -9,8 +9,8 @@ from typing import Any
 
 from taskq.registry import clock
 from taskq.worker.runs.run import Run
-from taskq.worker.runtime.loop import Loop
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.loop import Loop
+from taskq.registry.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
 _BATCH = 500

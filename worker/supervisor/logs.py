@@ -10,8 +10,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from taskq.worker.runs.run import Run
-from taskq.worker.runtime.loop import Periodic
-from taskq.worker.runtime.server import Server, is_outage
+from taskq.registry.runtime.loop import Periodic
+from taskq.registry.runtime.server import Server, is_outage
 
 log = logging.getLogger("taskq.worker")
 _EVERY = 0.1

@@ -10,7 +10,7 @@ from typing import Any
 from taskq.registry import clock
 from taskq.registry.errors import FormatUnknown
 from taskq.registry.model.worker import STATUS_FIELD, WorkerReport
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.server import Server
 
 _LOOK = 0.1
 

@@ -24,7 +24,7 @@ from taskq.worker.loading.trials import Trials
 from taskq.worker.pool.pool import Pool
 from taskq.worker.pool.seating import Seating
 from taskq.worker.runs.run import Run
-from taskq.worker.runtime.server import Server, is_outage
+from taskq.registry.runtime.server import Server, is_outage
 from taskq.worker.supervisor.claims import Claims
 from taskq.worker.supervisor.dispatch import Dispatch
 from taskq.worker.supervisor.heartbeat import Heartbeat, Vitals
@@ -64,7 +64,7 @@ class Supervisor:
 
     def __init__(self, settings: Settings, plan: Plan) -> None:
         self.plan, self.settings = plan, settings
-        self.server = server = Server(settings, Keys(settings.namespace, settings.rq_prefix))
+        self.server = server = Server(settings, Keys(settings.namespace, settings.rq_prefix), "runs go on, outcomes are held")
         self.snapshot, self.catalog, self.reports = Snapshot(), Catalog(), Reports()
         self.pool = Pool(settings, plan.executors, reap_orphans=plan.dedicated)
         self.seating = Seating(self.pool)

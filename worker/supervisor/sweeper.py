@@ -15,8 +15,8 @@ from taskq.registry.feed.snapshot import Snapshot
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Release
-from taskq.worker.runtime.loop import Periodic
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.loop import Periodic
+from taskq.registry.runtime.server import Server
 from taskq.worker.supervisor.outcomes import Outcomes
 
 log = logging.getLogger("taskq.worker")

@@ -25,8 +25,8 @@ from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.link.protocol import Kind, encode
 from taskq.worker.pool.handle import Handle, Request
 from taskq.worker.runs.run import Run
-from taskq.worker.runtime.loop import Loop, Periodic
-from taskq.worker.runtime.server import Server
+from taskq.registry.runtime.loop import Loop, Periodic
+from taskq.registry.runtime.server import Server
 
 
 class Notes:

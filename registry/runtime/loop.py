@@ -1,4 +1,4 @@
-"""`Loop`: the one shape of all that goes on for as long as the worker does."""
+"""`Loop`: the one shape of all that goes on for as long as the process does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from redis.exceptions import RedisError
 from taskq.registry import clock
 from taskq.registry.backoff import Backoff
 from taskq.registry.errors import ServerUnreachable, TaskqError
-from taskq.worker.runtime.server import Server, is_outage
+from taskq.registry.runtime.server import Server, is_outage
 
-log = logging.getLogger("taskq.worker")
+log = logging.getLogger("taskq.runtime")
 _HEALTHY_AFTER = 10.0
 _CANCEL_AGAIN = 0.5
 

@@ -1,4 +1,4 @@
-"""`Server`: Redis as the worker's loops share it: clients, scripts, outages, and its clock."""
+"""`Server`: Redis as the loops of a process share it: clients, scripts, outages, and its clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from taskq.registry.errors import ServerUnreachable
 from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
 
-log = logging.getLogger("taskq.worker")
+log = logging.getLogger("taskq.runtime")
 # With its jitter (half to all of it) that is at most two connection attempts a second.
 _FIRST_PROBE, _LAST_PROBE = 1.0, 4.0
 _OUTAGE_REPLIES = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "BUSY ")
@@ -34,19 +34,20 @@ def is_outage(error: BaseException) -> bool:
 
 
 class Server:
-    """The worker's way to Redis.
+    """The process's way to Redis.
 
     Args:
         settings: where it is.
-        keys: of the namespace that the worker serves.
+        keys: of the namespace that the process serves.
+        meanwhile: what goes on in an outage, for its log.
 
     Attributes:
         redis: the client for all that does not block.
         outages: how often Redis went away; equal before and after means that the connection was unbroken.
     """
 
-    def __init__(self, settings: Settings, keys: Keys) -> None:
-        self.settings, self.keys = settings, keys
+    def __init__(self, settings: Settings, keys: Keys, meanwhile: str = "") -> None:
+        self.settings, self.keys, self._meanwhile = settings, keys, meanwhile
         self.redis = connect_worker(settings)
         self.outages = 0
         self._clients: list[redis.asyncio.Redis] = [self.redis]
@@ -81,7 +82,7 @@ class Server:
         if self._there.is_set():
             self.outages += 1
             self._there.clear()
-            log.warning("Redis is away (%s); runs go on, outcomes are held", error)
+            log.warning("Redis is away (%s)%s", error, self._meanwhile and f"; {self._meanwhile}")
             self._prober = asyncio.create_task(self._probe(), name="probe of Redis")
 
     async def _probe(self) -> None:

@@ -1,0 +1,13 @@
+-- Fields of a new run's job hash: RQ's and ours; the value at index 2 is the run's data. Needs time.lua.
+local function job_fields(status, queue, task, timeout, trigger, optional)
+  local stamp = utc_text()
+  local fields = {'data', '', 'taskq', '1', 'task', task, 'status', status, 'origin', queue, 'description', task,
+    'created_at', stamp, 'enqueued_at', stamp, 'timeout', timeout, 'trigger', trigger}
+  for name, value in pairs(optional) do
+    if value ~= '' then
+      fields[#fields + 1] = name
+      fields[#fields + 1] = value
+    end
+  end
+  return fields
+end

@@ -1,0 +1,1 @@
+"""The users' testing kit (being built)."""
