@@ -105,7 +105,7 @@ class Core:
                 accepted.append((yield from self._earlier(target.task, reply[1].decode())))
                 break
             queued_at = iso(float(reply[1]))
-            accepted += [self._accepted(batch, run, queued_at) for run, _ in runs[len(accepted) : len(accepted) + len(reply) - 2]]
+            accepted += [self._accepted(batch, run, queued_at) for run, _ in runs[len(accepted) : len(accepted) + len(reply) - 3]]
         return accepted
 
     def _form(self, target: Target, options: Options) -> tuple[Batch, Form]:

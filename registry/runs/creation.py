@@ -42,6 +42,7 @@ class Batch:
         revision: of the registry that they were validated against, as text; ``""`` for any.
         pin: version that they must run on, or None.
         trigger: what made them. ``cause``: id of what caused them, or ``""``.
+        due: when they may start: ``""`` for now, whole milliseconds since the epoch, or ``+`` and milliseconds from now.
         once: key of the idempotency record, or None. ``once_ttl``: how long it is kept, in seconds.
     """
 
@@ -55,6 +56,7 @@ class Batch:
     cause: str = ""
     once: str | None = None
     once_ttl: float = 86_400.0
+    due: str = ""
 
 
 def new_ids(count: int) -> list[str]:
@@ -91,6 +93,7 @@ class Form:
 def form_of(keys: Keys, batch: Batch) -> Form:
     """The form for runs of this batch."""
     names = [keys.revision, keys.rq_queues, keys.rq_queue(batch.queue), keys.runs, keys.runs_of(batch.task), keys.events]
+    names += [keys.scheduler_runs, keys.rq_registry("scheduled", batch.queue)]
     if batch.once is not None:
         names.append(batch.once)
     limit = batch.timeout if batch.limit is None else batch.limit
@@ -106,6 +109,8 @@ def form_of(keys: Keys, batch: Batch) -> Form:
         batch.cause,
         "" if batch.pin is None else batch.pin,
         "" if batch.limit is None else repr(batch.limit),
+        batch.due,
+        keys.scheduler_wake,
     ]
     return Form(load("enqueue"), names, head)
 
@@ -113,7 +118,7 @@ def form_of(keys: Keys, batch: Batch) -> Form:
 def enqueue_call(form: Form, runs: Iterable[NewRun]) -> Call:
     """The script call that creates these runs, at most `MAX_BATCH`; with ``batch.once`` exactly one.
 
-    The reply is the script's: ``[b"moved", revision]``, ``[b"duplicate", run]`` or ``[b"ok", time, created…]``.
+    The reply is the script's: ``[b"moved", revision]``, ``[b"duplicate", run]`` or ``[b"ok", time, due in ms or b"", created…]``.
     """
     args = list(form.head)
     for run in runs:

@@ -115,8 +115,9 @@ class Fleet:
         """Runs of a task, all with these parameters; returns their ids."""
         keys, ids = self.keys, [uuid.uuid4().hex for _ in range(count)]
         names = [keys.revision, keys.rq_queues, keys.rq_queue(queue), keys.runs, keys.runs_of(task), keys.events]
+        names += [keys.scheduler_runs, keys.rq_registry("scheduled", queue)]
         for at in range(0, count, 500):
-            args: list[Any] = ["", keys.rq, keys.queue_name(queue), task, 300, 100_000, 60, "test", "", pin, limit]
+            args: list[Any] = ["", keys.rq, keys.queue_name(queue), task, 300, 100_000, 60, "test", "", pin, limit, "", keys.scheduler_wake]
             for run in ids[at : at + 500]:
                 args += [run, dump_params(params), ""]
             scripts.load("enqueue").call(self.redis, names, args)

@@ -8,12 +8,12 @@ from typing import Any
 
 from taskq.registry import codec
 from taskq.registry.errors import FormatUnknown
+from taskq.registry.runtime.loop import Loop
+from taskq.registry.runtime.server import Server
 from taskq.registry.settings import Settings
 from taskq.worker.link.protocol import ProtocolError
 from taskq.worker.loading.trials import Throwaway, explain
 from taskq.worker.pool.pool import Pool
-from taskq.registry.runtime.loop import Loop
-from taskq.registry.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
 _ANSWER_TTL = 60

@@ -15,14 +15,14 @@ from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
 from taskq.registry.model.record import TaskRecord, VersionRecord
 from taskq.registry.model.worker import LoadReport
+from taskq.registry.runtime.loop import Periodic
+from taskq.registry.runtime.server import Server
 from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.reports import Reports
 from taskq.worker.loading.routes import routed_versions
 from taskq.worker.loading.trials import Trials, explain
 from taskq.worker.pool.handle import Ask, Handle, VersionKey
 from taskq.worker.pool.pool import Pool
-from taskq.registry.runtime.loop import Periodic
-from taskq.registry.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
 _HOUSEKEEPING = 5.0

@@ -13,9 +13,9 @@ from redis.exceptions import ResponseError
 
 from taskq.registry import clock
 from taskq.registry.feed.feed import Feed
-from taskq.worker.runs.run import Run
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
+from taskq.worker.runs.run import Run
 from taskq.worker.supervisor.dispatch import Dispatch
 
 log = logging.getLogger("taskq.worker")

@@ -11,6 +11,7 @@ from typing import Any
 from taskq.registry import clock
 from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.registry.feed.snapshot import Snapshot
+from taskq.registry.runtime.server import Server
 from taskq.registry.serializer import load_params
 from taskq.worker.link.protocol import ProtocolError
 from taskq.worker.loading.catalog import Catalog, Entry
@@ -22,7 +23,6 @@ from taskq.worker.pool.seating import SLOW, Seating
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Verdict
-from taskq.registry.runtime.server import Server
 
 log = logging.getLogger("taskq.worker")
 # How long a claimed run may wait here for an executor before another worker shall have it.

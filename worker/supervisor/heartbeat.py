@@ -15,9 +15,9 @@ from redis.exceptions import RedisError
 
 from taskq.registry import clock
 from taskq.registry.model.worker import STATUS_FIELD, WorkerReport
-from taskq.worker.loading.reports import Reports
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
+from taskq.worker.loading.reports import Reports
 from taskq.worker.supervisor.sweeper import forget_worker
 
 State = Literal["starting", "idle", "busy", "draining"]

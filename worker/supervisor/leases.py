@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from taskq.registry import clock
-from taskq.worker.runs.run import Run
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
+from taskq.worker.runs.run import Run
 
 log = logging.getLogger("taskq.worker")
 _BATCH = 500

@@ -9,9 +9,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from taskq.worker.runs.run import Run
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server, is_outage
+from taskq.worker.runs.run import Run
 
 log = logging.getLogger("taskq.worker")
 _EVERY = 0.1

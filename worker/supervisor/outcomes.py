@@ -13,10 +13,10 @@ from redis.exceptions import RedisError
 from taskq.registry import clock
 from taskq.registry.model.event import RunEventType, run_event
 from taskq.registry.model.spec import Spec
-from taskq.worker.runs.run import Run
-from taskq.worker.runs.verdicts import Finish, Release, Verdict, attempt_record, stored_result, stored_traceback
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server, is_outage
+from taskq.worker.runs.run import Run
+from taskq.worker.runs.verdicts import Finish, Release, Verdict, attempt_record, stored_result, stored_traceback
 from taskq.worker.supervisor.logs import Logs
 
 log = logging.getLogger("taskq.worker")

@@ -15,6 +15,7 @@ from taskq.registry.errors import Conflict
 from taskq.registry.feed.feed import Feed
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
+from taskq.registry.runtime.server import Server, is_outage
 from taskq.registry.settings import Settings
 from taskq.worker.loading.catalog import Catalog
 from taskq.worker.loading.inspections import Inspections
@@ -24,7 +25,6 @@ from taskq.worker.loading.trials import Trials
 from taskq.worker.pool.pool import Pool
 from taskq.worker.pool.seating import Seating
 from taskq.worker.runs.run import Run
-from taskq.registry.runtime.server import Server, is_outage
 from taskq.worker.supervisor.claims import Claims
 from taskq.worker.supervisor.dispatch import Dispatch
 from taskq.worker.supervisor.heartbeat import Heartbeat, Vitals

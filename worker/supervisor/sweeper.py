@@ -12,11 +12,11 @@ from typing import Any
 
 from taskq.registry import clock, keys
 from taskq.registry.feed.snapshot import Snapshot
+from taskq.registry.runtime.loop import Periodic
+from taskq.registry.runtime.server import Server
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Release
-from taskq.registry.runtime.loop import Periodic
-from taskq.registry.runtime.server import Server
 from taskq.worker.supervisor.outcomes import Outcomes
 
 log = logging.getLogger("taskq.worker")

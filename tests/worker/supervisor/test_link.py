@@ -18,6 +18,8 @@ from support.waiting import until
 
 from taskq.registry import clock
 from taskq.registry.keys import Keys
+from taskq.registry.runtime.loop import Loop, Periodic
+from taskq.registry.runtime.server import Server
 from taskq.registry.settings import Settings
 from taskq.worker.link import descendants
 from taskq.worker.link.channel import Channel
@@ -25,8 +27,6 @@ from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.link.protocol import Kind, encode
 from taskq.worker.pool.handle import Handle, Request
 from taskq.worker.runs.run import Run
-from taskq.registry.runtime.loop import Loop, Periodic
-from taskq.registry.runtime.server import Server
 
 
 class Notes:
