@@ -2,7 +2,10 @@
 local function job_fields(status, queue, task, timeout, trigger, optional)
   local stamp = utc_text()
   local fields = {'data', '', 'taskq', '1', 'task', task, 'status', status, 'origin', queue, 'description', task,
-    'created_at', stamp, 'enqueued_at', stamp, 'timeout', timeout, 'trigger', trigger}
+    'created_at', stamp, 'timeout', timeout, 'trigger', trigger}
+  if status == 'queued' then
+    optional.enqueued_at = stamp
+  end
   for name, value in pairs(optional) do
     if value ~= '' then
       fields[#fields + 1] = name
