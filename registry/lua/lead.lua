@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- lead.lua: takes or renews the lead of one duty.
 -- KEYS: 1 lease, 2 fence counter
 -- ARGV: 1 who, 2 token that it holds or '', 3 how long in ms
