@@ -11,7 +11,7 @@ from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from taskq.registry.errors import InvalidInput
-from taskq.registry.settings import Settings, find_url
+from taskq.registry.settings import Settings, find_url, read_password
 
 _CLIENT_RETRIES = 3
 
@@ -21,7 +21,7 @@ def connect(settings: Settings) -> redis.Redis:
 
     Raises:
         ServerUnreachable: no server is named or found. Nothing is connected yet.
-        InvalidInput: the URL is malformed.
+        InvalidInput: the URL is malformed, or the file with its password can't be used.
     """
     backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
     client: redis.Redis = _from_url(redis.Redis, settings, retry=Retry(backoff, _CLIENT_RETRIES))
@@ -49,9 +49,10 @@ def connect_worker(settings: Settings, *, blocking: float = 0.0) -> redis.asynci
 
 def _from_url(client: Any, settings: Settings, **options: Any) -> Any:
     options.setdefault("socket_timeout", settings.socket_timeout)
+    url, password = find_url(settings), read_password(settings)
+    if password is not None:
+        options["password"] = password  # one in the URL wins
     try:
-        return client.from_url(
-            find_url(settings), socket_connect_timeout=settings.connect_timeout, protocol=2, health_check_interval=0, **options
-        )
+        return client.from_url(url, socket_connect_timeout=settings.connect_timeout, protocol=2, health_check_interval=0, **options)
     except ValueError as error:
         raise InvalidInput(f"redis URL: {error}", hint="the form is redis://[user:password@]host:port/db or unix:///path") from None

@@ -129,7 +129,8 @@ def translate(error: redis_errors.RedisError) -> TaskqError | redis_errors.Redis
     """The error of ours that says what a redis-py error means for a user; the error itself where it is a bug of ours."""
     text = str(error)
     if isinstance(error, redis_errors.AuthenticationError | redis_errors.NoPermissionError):
-        return ServerUnreachable(f"Redis refused the credential: {text}", hint="check user and password in the URL")
+        hint = "check user and password in the URL, or the file that TASKQ_REDIS_PASSWORD_FILE names"
+        return ServerUnreachable(f"Redis refused the credential: {text}", hint=hint)
     if isinstance(error, redis_errors.ConnectionError | redis_errors.TimeoutError):
         return ServerUnreachable(f"Redis can't be reached: {text}", hint="check the URL and that the server runs")
     if isinstance(error, redis_errors.OutOfMemoryError) or text.startswith("OOM "):

@@ -37,6 +37,9 @@ class Settings(BaseModel):
     redis_url: str | None = Field(
         None, description="redis://, rediss:// or unix:// URL; unset: the server of `taskq up` in this folder or a parent"
     )
+    redis_password_file: Path | None = Field(
+        None, description="file with the password of ``redis_url``, on one line; a password in the URL wins; unset: none"
+    )
     namespace: str = Field("taskq", description="prefix of all keys of ours; unset: taskq")
     rq_prefix: str = Field("rq", description="RQ's key prefix, from RQ_KEY_PREFIX; unset: rq")
     lease: float = Field(30.0, gt=0, description="how long a claimed run stays owned without renewal; unset: 30 s")
@@ -153,6 +156,30 @@ def _url_of(home: Path) -> str:
         raise ServerUnreachable(f"{home / UP_FILE} names no socket inside {home}", hint=hint)
     password = document.get("password")
     return f"unix://{':' + quote(str(password)) + '@' if password else ''}{quote(str(home / socket))}"
+
+
+def read_password(settings: Settings) -> str | None:
+    """The password in ``redis_password_file``, without the end of its line; None if no file is named.
+
+    It belongs to ``redis_url``: without one it is None as well, since the server of `taskq up` tells its password itself.
+    It is read for each client and never kept in the settings, so that nothing that prints them can show it.
+
+    Raises:
+        InvalidInput: the file can't be read, or is not one line of text.
+    """
+    path = settings.redis_password_file
+    if path is None or settings.redis_url is None:
+        return None
+    try:
+        text = path.read_bytes().decode().removesuffix("\n").removesuffix("\r")
+        fault = None if text.isprintable() and text else "must hold the password alone, on one line"
+    except OSError as error:
+        fault = f"can't be read: {error.strerror}"
+    except UnicodeDecodeError:
+        fault = "is not text in UTF-8"
+    if fault:
+        raise InvalidInput(f"redis_password_file (TASKQ_REDIS_PASSWORD_FILE) {str(path)!r} {fault}")
+    return text
 
 
 def executor_environment(settings: Settings, environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
@@ -105,13 +106,14 @@ def _with_server(settings: Settings, connection: Any) -> Settings:
         return settings
     if isinstance(connection, str):
         return settings.model_copy(update={"redis_url": connection})
-    return settings.model_copy(update={"redis_url": _url_of(connection.connection_pool.connection_kwargs)})
+    # A client has told its password, or needs none: the file's belongs to another server.
+    return settings.model_copy(update={"redis_url": _url_of(connection.connection_pool.connection_kwargs), "redis_password_file": None})
 
 
 def _url_of(options: dict[str, Any]) -> str:
     """The URL of a client's server: the worker makes connections of its own, since a client belongs to its thread."""
     password, user, database = options.get("password"), options.get("username") or "", options.get("db") or 0
-    credential = f"{user}:{password}@" if password else ""
+    credential = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
     if options.get("path"):
         return f"unix://{credential}{options['path']}?db={database}"
     scheme = "rediss" if options.get("ssl") or "ssl_cert_reqs" in options else "redis"

@@ -95,8 +95,9 @@ class _Keeper:
     def __init__(self, plan: Plan, home: Home, server: Server, audience: Audience) -> None:
         self._plan, self._home, self._server, self._audience = plan, home, server, audience
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
-        # Settings are the environment's, as the workers will see them; only the server is ours to name.
-        self._settings = Settings.load(redis_url=server.url, namespace=plan.namespace)
+        # Settings are the environment's, as the workers will see them; only the server and its password are ours to name.
+        settings = Settings.load(redis_url=server.url, namespace=plan.namespace)
+        self._settings = settings.model_copy(update={"redis_password_file": None})
         self._children: list[Child] = []
 
     async def run(self) -> int:
@@ -126,7 +127,8 @@ class _Keeper:
             words = self._server.last_words()
             raise TaskqError(f"the server {self._server.binary} does not start:\n{words}", hint=f"its log is {self._home.log}")
         self._publish()
-        environment = dict(os.environ) | {"TASKQ_REDIS_URL": self._server.url, "TASKQ_NAMESPACE": self._plan.namespace}
+        ours = {"TASKQ_REDIS_URL": self._server.url, "TASKQ_REDIS_PASSWORD_FILE": "", "TASKQ_NAMESPACE": self._plan.namespace}
+        environment = dict(os.environ) | ours
         for number in range(1, self._plan.workers + 1):
             self._add(f"worker-{number}", _worker_argv(self._plan, f"worker-{number}"), environment)
         self._publish()

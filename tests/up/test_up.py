@@ -37,7 +37,7 @@ def away() -> int:
 class Up:
     """A `taskq up --json` in a folder, and the documents that it has printed."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.folder = folder
         self.home = folder / ".taskq"
         self.log = folder / "up.log"
@@ -153,6 +153,14 @@ def test_a_port_comes_with_a_password_that_no_argument_shows(folder: Path) -> No
         assert not any(password in command for command in commands)
     finally:
         assert up.end() == 0
+
+
+def test_a_password_file_of_the_environment_is_for_another_server(folder: Path) -> None:
+    up = Up(folder, "--workers", "1", "--executors", "1", TASKQ_REDIS_PASSWORD_FILE="/nowhere/password")
+    (ready,) = up.events("ready")
+    assert up.taskq("list", "--json") == "[]\n"
+    assert up.end() == 0
+    assert "worker-1" in str(ready)
 
 
 def test_a_server_that_cannot_start_is_explained_at_once(folder: Path) -> None:
