@@ -39,7 +39,7 @@ class View:
 
 @dataclass(frozen=True)
 class Write:
-    """One task of a change. ``after`` gets the change's revision; ``new`` is a version to add."""
+    """One task of a change. ``after`` gets the change's revision and time; ``new`` is a version to add."""
 
     before: TaskRecord | None
     after: TaskRecord
@@ -116,7 +116,7 @@ def _attempt(desk: Desk, pipe: Pipeline, reads: Reads, decide: Callable[[View], 
     if not decision.writes:
         return Committed(view.revision, view.at, ())
     revision = view.revision + 1
-    writes = [_numbered(write, revision) for write in decision.writes]
+    writes = [_stamped(write, revision, view.at) for write in decision.writes]
     pipe.multi()
     for write in writes:
         _put(desk, pipe, write)
@@ -151,8 +151,9 @@ def _read(desk: Desk, reads: Reads) -> View:
     )
 
 
-def _numbered(write: Write, revision: int) -> Write:
-    return Write(write.before, write.after.model_copy(update={"revision": revision}), write.version, write.digest, write.new)
+def _stamped(write: Write, revision: int, at: float) -> Write:
+    after = write.after.model_copy(update={"revision": revision, "changed_at": at})
+    return Write(write.before, after, write.version, write.digest, write.new)
 
 
 def _put(desk: Desk, pipe: Pipeline, write: Write) -> None:

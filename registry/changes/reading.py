@@ -21,6 +21,7 @@ from taskq.registry.model.change import Change
 from taskq.registry.model.record import TaskRecord, VersionRecord
 from taskq.registry.model.worker import LoadReport, WorkerReport
 from taskq.registry.names import check
+from taskq.registry.schedules.schedule import schedules_of
 from taskq.registry.settings import Settings
 
 _PAGE: Final = 200
@@ -87,7 +88,7 @@ def task_document(record: TaskRecord) -> dict[str, Any]:
         "file": record.file,
         "queue": record.spec.queue,
         "labels": record.spec.labels,
-        "schedules": [],
+        "schedules": [{"schedule": schedule.text, "timezone": schedule.timezone} for schedule in schedules_of(record.spec)],
         "withdrawn": list(record.withdrawn),
     }
 

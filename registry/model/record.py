@@ -38,8 +38,12 @@ class VersionRecord(Stored):
 
 
 def content_of(digest: str, attribute: str, spec: Spec) -> str:
-    """SHA-256 (hex) over artifact digest, attribute and spec."""
-    return hashlib.sha256(digest.encode() + b"\0" + attribute.encode() + b"\0" + codec.dumps(_sorted(spec.model_dump()))).hexdigest()
+    """SHA-256 (hex) over artifact digest, attribute and spec.
+
+    What is at its default is left out, so that a field that a later release adds changes no content of before.
+    """
+    said = codec.dumps(_sorted(spec.model_dump(exclude_defaults=True)))
+    return hashlib.sha256(digest.encode() + b"\0" + attribute.encode() + b"\0" + said).hexdigest()
 
 
 def _sorted(value: object) -> object:
@@ -67,7 +71,7 @@ class TaskRecord(Stored):
 
     ``latest`` is the highest version ever given; ``revision`` that of the last change; ``spec`` that of the stable version
     (of the staged one while there is no stable); ``withdrawn`` the versions that were rolled back *from*;
-    ``file`` where it was last registered from.
+    ``file`` where it was last registered from; ``changed_at`` when the last change was made, in seconds by Redis' clock.
     """
 
     task: str
@@ -76,6 +80,7 @@ class TaskRecord(Stored):
     latest: int = 0
     origin: str = ""
     revision: int = 0
+    changed_at: float = 0.0
     spec: Spec = Field(default_factory=Spec)
     withdrawn: tuple[int, ...] = ()
     file: str = ""

@@ -12,20 +12,16 @@ from taskq.registry.authoring.retry import Retry
 from taskq.registry.errors import InvalidInput, Unsupported
 from taskq.registry.model.base import Stored
 from taskq.registry.names import check
+from taskq.registry.schedules.options import refuse_required, schedule_fields
+from taskq.registry.schedules.schedule import schedules_of
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
 
 # Known fields that no part of this release acts on; each with the values that mean "not asked for".
 NOT_BUILT: Mapping[str, tuple[Any, ...]] = {
-    "every": (None,),
-    "cron": (None,),
-    "timezone": (None, "UTC"),
-    "at": (None,),
     "on": (None, (), []),
     "concurrency": (None,),
     "rate": (None,),
-    "misfire": (None, "once"),
-    "overlap": (None, "allow"),
     "on_update": ("drain",),
     "drain_timeout": (None,),
     "isolation": ("shared",),
@@ -50,7 +46,12 @@ class Parameters(Stored):
 
 
 class Spec(Stored):
-    """The declared metadata of a version; each field is an option of `@task`, or follows from the code."""
+    """The declared metadata of a version; each field is an option of `@task`, or follows from the code.
+
+    ``every`` is in seconds, whole milliseconds; ``cron`` has single blanks; ``timezone`` is that of ``cron`` and of an ``at`` that was
+    written without one; ``at`` is ISO 8601 with an offset. What they mean is `taskq.registry.schedules`' to say, and they are checked
+    there when a file is inspected, not when a spec is read: zones that one machine knows another may not.
+    """
 
     queue: str = "default"
     labels: dict[str, str] = Field(default_factory=dict)
@@ -60,6 +61,12 @@ class Spec(Stored):
     result_ttl: Seconds = Field(3600.0, le=315_360_000)
     failure_ttl: Seconds = Field(604_800.0, gt=0, le=315_360_000)
     idempotent: bool = False
+    every: float | None = None
+    cron: str | None = None
+    timezone: str = "UTC"
+    at: str | None = None
+    misfire: Literal["once", "skip", "all"] = "once"
+    overlap: Literal["allow", "skip"] = "allow"
     parameters: Parameters = Field(default_factory=Parameters)
     doc: str = ""
 
@@ -85,11 +92,16 @@ class Spec(Stored):
         _refuse_unbuilt(task, given)
         values = {name: value for name, value in given.items() if name not in NOT_BUILT and name != "retry"}
         try:
-            return cls.model_validate(values | derived)
+            spec = cls.model_validate(values | schedule_fields(given) | derived)
+            if schedules_of(spec):
+                refuse_required(spec.parameters.json_schema.get("required", ()))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"])
             raise InvalidInput(f"task {task}: {field}: {first['msg']} (given: {first['input']!r})") from None
+        except InvalidInput as error:
+            raise InvalidInput(f"task {task}: {error.message}") from None
+        return spec
 
 
 def _refuse_unbuilt(task: str, given: Mapping[str, Any]) -> None:

@@ -117,7 +117,7 @@ def test_the_import_sees_no_variable_of_taskq(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("text", "kind", "cause"),
     [
-        ("from taskq import task\n@task(every='1m')\ndef job(): ...\n", Unsupported, "every"),
+        ("from taskq import task\n@task(rate='1/s')\ndef job(): ...\n", Unsupported, "rate"),
         ("from taskq import task\n@task(name='Not Good')\ndef job(): ...\n", InvalidInput, "Not Good"),
         ("from taskq import task\n@task(timeout='soon')\ndef job(): ...\n", InvalidInput, "timeout"),
         ("from taskq import task\n@task\ndef job(x, /): ...\n", InvalidInput, "task job: parameter x is positional-only"),
