@@ -102,7 +102,7 @@ class Client(Enqueuer):
         """The same client with options for what it enqueues; which there are is said at `Given`.
 
         Raises:
-            Unsupported, InvalidInput: an option is not supported or not allowed.
+            InvalidInput: an option is not allowed; names the option and the value.
         """
         return Enqueuer(self._link, checked(given))
 

@@ -22,6 +22,7 @@ from taskq.registry.settings import Settings
 _MOST_MOVES: Final = 100
 _CALLS_A_PIPELINE: Final = 20
 _MOST_FORMS: Final = 1000
+_HEAD: Final = 3  # items of a reply before those of its runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +105,18 @@ class Core:
             if reply[0] == b"duplicate":
                 accepted.append((yield from self._earlier(target.task, reply[1].decode())))
                 break
-            queued_at = iso(float(reply[1]))
-            accepted += [self._accepted(batch, run, queued_at) for run, _ in runs[len(accepted) : len(accepted) + len(reply) - 3]]
+            times = _times(reply)
+            accepted += [_accepted(batch, run, times) for run, _ in runs[len(accepted) : len(accepted) + len(reply) - _HEAD]]
         return accepted
 
     def _form(self, target: Target, options: Options) -> tuple[Batch, Form]:
-        """What calls for this target and these options have in common; kept, since most calls have it in common."""
+        """What calls for this target and these options have in common; kept where other calls will have it in common as well."""
         known = self._forms.get((target.task, options))
         if known is not None and known[0] is target:
             return known[1:]
         batch = self._batch(target, options)
         form = form_of(self._keys, batch)
-        if options.once is None:
+        if options.once is None and not options.due:
             if len(self._forms) >= _MOST_FORMS:
                 self._forms.clear()
             self._forms[target.task, options] = (target, batch, form)
@@ -132,16 +133,14 @@ class Core:
             trigger=self._trigger,
             once=None if options.once is None else self._keys.idempotency(target.task, options.once),
             once_ttl=self._settings.idempotency_ttl,
+            due=options.due,
         )
 
     def _event(self, batch: Batch, run: str) -> str:
         if self._settings.events != "all":
             return ""
-        return run_event("queued", namespace=self._keys.namespace, task=batch.task, run=run, status="queued", version=batch.pin)
-
-    @staticmethod
-    def _accepted(batch: Batch, run: str, queued_at: str | None) -> Enqueued:
-        return Enqueued(new_document(run, batch.task, version=batch.pin, status="queued", trigger=batch.trigger, queued_at=queued_at))
+        status = "scheduled" if batch.due else "queued"  # the script corrects it where the time is past
+        return run_event("queued", namespace=self._keys.namespace, task=batch.task, run=run, status=status, version=batch.pin)
 
     def _earlier(self, task: str, run: str) -> Op[Enqueued]:
         """The run that an idempotency key stands for; its record may have expired before the key."""
@@ -149,6 +148,17 @@ class Core:
         if document is None or isinstance(document, TaskqError):
             document = new_document(run, task)
         return Enqueued(document, deduplicated=True)
+
+
+def _times(reply: Sequence[bytes]) -> dict[str, str | None]:
+    """Status, ``queued_at`` and ``due_at`` of the runs that a call has created, from its reply."""
+    if reply[2]:
+        return {"status": "scheduled", "due_at": iso(int(reply[2]) / 1000)}
+    return {"status": "queued", "queued_at": iso(float(reply[1]))}
+
+
+def _accepted(batch: Batch, run: str, times: Mapping[str, str | None]) -> Enqueued:
+    return Enqueued(new_document(run, batch.task, version=batch.pin, trigger=batch.trigger, **times))
 
 
 def _send(calls: Sequence[Call]) -> Op[list[Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypedDict
+from typing import Final, TypedDict
 
+from taskq.producer.due import Moment, due
 from taskq.registry.authoring.duration import Duration, seconds
-from taskq.registry.errors import InvalidInput, Unsupported
+from taskq.registry.errors import InvalidInput
 
 _LONGEST: Final = 31_536_000.0
 
@@ -17,26 +18,31 @@ class Options:
     """Checked options.
 
     ``once`` is the digest of the idempotency key, ``version`` a version that was asked for, ``pin`` whether the stable
-    version of the moment is kept, ``timeout`` the caller's in seconds; each None (False) where not asked for.
+    version of the moment is kept, ``timeout`` the caller's in seconds; each None (False) where not asked for. ``due`` is
+    when runs may start, as `taskq.producer.due.due` gives it: ``""`` for now.
     """
 
     once: str | None = None
     version: int | None = None
     pin: bool = False
     timeout: float | None = None
+    due: str = ""
 
 
 class Given(TypedDict, total=False):
     """Options as a caller gives them, each absent or None where not asked for.
 
-    ``at``, ``in_``: run at a later time (not supported yet). ``key``: an idempotency key; within a day
-    (``settings.idempotency_ttl``) one key gives one run of a task. ``version``: run on this version instead of the routed
-    one. ``pin``: keep to the version that is stable now, even if the run starts after a switch. ``timeout``: how long
-    the run may take, instead of what the task says.
+    ``at``: run at this time, an aware datetime or ISO 8601 text with a zone (``"2026-12-01T09:00:00+01:00"``); a time in
+    the past means now. ``in_``: run after this time, in seconds, as text (``"90s"``, ``"1h30m"``) or a timedelta, counted
+    by Redis' clock from each enqueue. A run that is due later is ``scheduled`` until a scheduler (`taskq scheduler`, or
+    `taskq up`) puts it on its queue. ``key``: an idempotency key; within a day (``settings.idempotency_ttl``), counted
+    from when the run is due, one key gives one run of a task, even if that was cancelled. ``version``: run on this
+    version instead of the routed one. ``pin``: keep to the version that is stable now, even if the run starts after a
+    switch. ``timeout``: how long the run may take, instead of what the task says.
     """
 
-    at: Any
-    in_: Any
+    at: Moment | None
+    in_: Duration | None
     key: str | None
     version: int | None
     pin: bool
@@ -48,21 +54,17 @@ def checked(given: Given) -> Options:
 
     Raises:
         TypeError: there is no such option.
-        Unsupported: ``at`` or ``in_`` was given.
         InvalidInput: a value is not allowed; names the option and the value.
     """
     unknown = sorted(set(given) - set(Given.__annotations__))
     if unknown:
         raise TypeError(f"there is no option {', '.join(unknown)}; there are {', '.join(Given.__annotations__)}")
-    later: tuple[Literal["at", "in_"], ...] = ("at", "in_")
-    for name in later:
-        if given.get(name) is not None:
-            raise Unsupported(f"{name}={given[name]!r}: runs at a later time are not supported by this release")
     version = given.get("version")
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise InvalidInput(f"version={version!r} must be a whole number from 1")
     pin = bool(given.get("pin", False))
-    return Options(once=_digest(given.get("key")), version=version, pin=pin, timeout=_timeout(given.get("timeout")))
+    when = due(given.get("at"), given.get("in_"))
+    return Options(once=_digest(given.get("key")), version=version, pin=pin, timeout=_timeout(given.get("timeout")), due=when)
 
 
 def refuse_key(options: Options) -> None:

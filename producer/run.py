@@ -47,6 +47,7 @@ class View(Generic[R]):
     worker = Field[str | None]()
     trigger = Field[str | None]()
     cause = Field[str | None]()
+    due_at = Field[str | None]()
     queued_at = Field[str | None]()
     started_at = Field[str | None]()
     ended_at = Field[str | None]()

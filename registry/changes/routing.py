@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from taskq.registry import scripts
@@ -17,6 +17,7 @@ from taskq.registry.errors import Conflict, NotFound, TaskRetired
 from taskq.registry.model.change import ChangeType
 from taskq.registry.model.record import TaskRecord
 from taskq.registry.runs.cancellation import cancel_run
+from taskq.registry.runs.later import scheduled_runs
 
 _PAGE: Final = 500
 
@@ -131,16 +132,23 @@ def _unpark(desk: Desk, task: str) -> Op[None]:
 
 
 def _cancel_waiting(desk: Desk, task: str) -> None:
-    """After the task is retired no run of it is created any more: what is listed now is all."""
+    """After the task is retired no run of it is created any more: what is listed now is all.
+
+    Those that are due later come first: one that is moved to its queue meanwhile is then found there.
+    """
+    _cancel(desk, desk.perform(scheduled_runs(desk.keys, task)))
     start = 0
     while runs := desk.perform(_page(desk, task, start)):
         start += _PAGE
-        for run, waits in runs:
-            if waits:
-                try:
-                    desk.perform(cancel_run(desk.keys, desk.settings, run))
-                except (Conflict, NotFound):
-                    continue  # a worker was faster: it finds the task retired and ends the run itself
+        _cancel(desk, [run for run, waits in runs if waits])
+
+
+def _cancel(desk: Desk, runs: Iterable[str]) -> None:
+    for run in runs:
+        try:
+            desk.perform(cancel_run(desk.keys, desk.settings, run))
+        except (Conflict, NotFound):
+            continue  # a worker was faster: it finds the task retired and ends the run itself
 
 
 def _page(desk: Desk, task: str, start: int) -> Op[list[tuple[str, bool]]]:

@@ -1,5 +1,5 @@
 -- cancel.lua: cancels a run that waits in a queue, or until it is due.
--- KEYS: 1 the job, 2 its results, 3 events stream
+-- KEYS: 1 the job, 2 its results, 3 events stream, 4 runs due later
 -- ARGV: 1 run, 2 RQ's prefix, 3 our prefix, 4 TTL in s, 5 reason or '', 6 body of the event or ''
 -- Returns: 'cancelled', or the run's RQ status if it does not wait, or 'missing'
 -- Atomic because: a run that a worker claims at the same moment must be either claimed or cancelled.
@@ -14,11 +14,12 @@ if f[1] ~= 'queued' and f[1] ~= 'scheduled' then
 end
 local run, rq, ttl = ARGV[1], ARGV[2], tonumber(ARGV[4])
 if f[1] == 'scheduled' then
-  redis.call('ZREM', ARGV[3] .. ':scheduler:runs', run)
+  redis.call('ZREM', KEYS[4], run)
   redis.call('ZREM', rq .. ':scheduled:' .. f[2], run)
+else
+  redis.call('LREM', rq .. ':queue:' .. f[2], 0, run)
+  redis.call('LREM', ARGV[3] .. ':parked:' .. (f[3] or ''), 0, run)
 end
-redis.call('LREM', rq .. ':queue:' .. f[2], 0, run)
-redis.call('LREM', ARGV[3] .. ':parked:' .. (f[3] or ''), 0, run)
 redis.call('HSET', KEYS[1], 'status', 'canceled', 'ended_at', utc_text(), 'reason', ARGV[5])
 redis.call('XADD', KEYS[2], 'MAXLEN', 10, '*', 'type', 3, 'worker_name', '')
 redis.call('ZADD', rq .. ':canceled:' .. f[2], now_s + ttl, run)

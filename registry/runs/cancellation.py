@@ -18,7 +18,7 @@ _DEFAULT_TTL: Final = float(Spec.model_fields["result_ttl"].default)
 
 
 def cancel_run(keys: Keys, settings: Settings, run: str, reason: str = "") -> Op[None]:
-    """Cancel a run that waits in a queue, or was put aside because its task is paused.
+    """Cancel a run that waits in a queue, is due later, or was put aside because its task is paused.
 
     Args:
         keys, settings: of the namespace; ``settings.result_ttl`` is how long the record is kept.
@@ -38,9 +38,8 @@ def cancel_run(keys: Keys, settings: Settings, run: str, reason: str = "") -> Op
     event = ""
     if settings.events != "off":
         event = run_event("cancelled", namespace=keys.namespace, task=task.decode(), run=run, status="cancelled", reason=reason or None)
-    reply = yield Call(
-        load("cancel"), [job, keys.rq_results(run), keys.events], [run, keys.rq, keys.prefix, max(1, int(ttl)), reason, event]
-    )
+    names = [job, keys.rq_results(run), keys.events, keys.scheduler_runs]
+    reply = yield Call(load("cancel"), names, [run, keys.rq, keys.prefix, max(1, int(ttl)), reason, event])
     answer = reply.decode()
     if answer == "missing":
         raise NotFound(f"there is no run {run}")

@@ -17,7 +17,7 @@ from taskq.registry.runs.statuses import TERMINAL, from_rq
 # All but ``data``: the parameters are no part of the document, and may be large.
 _FIELDS: Final = (
     "taskq", "task", "status", "version", "pin", "attempt", "reason", "error",
-    "trigger", "cause", "worker_name", "enqueued_at", "started_at", "ended_at",
+    "trigger", "cause", "worker_name", "due", "enqueued_at", "started_at", "ended_at",
 )  # fmt: skip
 _FORMAT: Final = "1"
 _RQ_SUCCEEDED: Final = "1"
@@ -39,8 +39,9 @@ class RunDocument(TypedDict):
     """What is known of a run; times are ISO 8601 with zone, absent is None.
 
     ``status`` is None only where an idempotency key stands for a run whose record has expired. ``error`` is the remote
-    traceback if there is one, else a sentence. ``result`` is the value that the task returned; a succeeded run has an
-    ``error`` only where its result can't be read.
+    traceback if there is one, else a sentence. ``due_at`` is when a run that was made for a later time may start, and stays
+    there afterwards; ``queued_at`` is when it came into its queue, so it is None before that. ``result`` is the value that
+    the task returned; a succeeded run has an ``error`` only where its result can't be read.
     """
 
     run: str
@@ -55,6 +56,7 @@ class RunDocument(TypedDict):
     worker: str | None
     trigger: str | None
     cause: str | None
+    due_at: str | None
     queued_at: str | None
     started_at: str | None
     ended_at: str | None
@@ -106,6 +108,7 @@ def new_document(run: str, task: str, **known: Any) -> RunDocument:
         "worker": None,
         "trigger": None,
         "cause": None,
+        "due_at": None,
         "queued_at": None,
         "started_at": None,
         "ended_at": None,
@@ -149,6 +152,7 @@ def _document(run: str, fields: Mapping[str, str], earlier: Sequence[Mapping[str
         worker=fields.get("worker_name"),
         trigger=fields.get("trigger"),
         cause=fields.get("cause"),
+        due_at=_due(fields.get("due")),
         queued_at=_iso(fields.get("enqueued_at")),
         started_at=clock.iso(started),
         ended_at=_iso(fields.get("ended_at")) if ended else None,
@@ -207,6 +211,10 @@ def _integer(text: str | None) -> int | None:
 
 def _iso(text: str | None) -> str | None:
     return clock.iso(clock.rq_parse(text))
+
+
+def _due(milliseconds: str | None) -> str | None:
+    return clock.iso(int(milliseconds) / 1000) if milliseconds else None
 
 
 def _last_line(text: str | None) -> str | None:

@@ -1,17 +1,24 @@
-"""Runs that are due later: moving those to their queues whose time has come. Who leads the schedulers does it."""
+"""Runs that are due later: which there are, and moving those to their queues whose time has come.
+
+Their ids stand in a sorted set of ours, scored by the time, and in RQ's scheduled registry, where RQ's tools see them;
+the first decides. Only who leads the schedulers moves them, by Redis' clock. A run keeps the queue that its task had when
+it was made; its version is chosen when it is claimed, as that of any other.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from taskq.registry.effects import Call, Op
+from taskq.registry.effects import Call, Command, Op, Pipeline
 from taskq.registry.keys import Keys
 from taskq.registry.model.event import run_event
 from taskq.registry.scripts import load
 
 MAX_MOVED: Final = 500
 """Runs in one call of the script: what Redis does without looking at another client."""
+
+_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +50,20 @@ def move_due(keys: Keys, lease: str, limit: int = MAX_MOVED, *, events: bool = F
     if reply[0] == b"lost":
         return Moved(leads=False, now_ms=int(reply[1]))
     return Moved(leads=True, now_ms=int(reply[1]), count=int(reply[2]), next_ms=int(reply[3]) if reply[3] else None)
+
+
+def scheduled_runs(keys: Keys, task: str) -> Op[list[str]]:
+    """All runs of a task that are due later, in no order.
+
+    The indexes of runs are capped by the time of the enqueue, and may have lost one that was made long before it is due.
+    A run that is moved to its queue meanwhile may be among them or not.
+    """
+    found: list[str] = []
+    cursor = 0
+    while True:
+        cursor, page = yield Command("ZSCAN", keys.scheduler_runs, cursor, "COUNT", _PAGE)
+        runs = [run.decode() for run, _ in page]
+        tasks = yield Pipeline([Command("HGET", keys.rq_job(run), "task") for run in runs])
+        found += [run for run, owner in zip(runs, tasks, strict=True) if owner is not None and owner.decode() == task]
+        if not cursor:
+            return found

@@ -13,7 +13,7 @@ from taskq.registry import effects
 from taskq.registry.authoring.context import TaskContext
 from taskq.registry.authoring.task import Task, task
 from taskq.registry.effects import Effect
-from taskq.registry.errors import FormatUnknown, InvalidInput, NotFound, ServerUnreachable, TaskRetired, Unsupported
+from taskq.registry.errors import FormatUnknown, InvalidInput, NotFound, ServerUnreachable, TaskRetired
 from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
 from taskq.registry.settings import Settings
@@ -214,9 +214,7 @@ def test_an_option_that_is_not_allowed_is_refused(client: Client, options: Any) 
         client.options(**options)
 
 
-def test_later_runs_are_unsupported_and_unknown_options_an_error(client: Client) -> None:
-    with pytest.raises(Unsupported, match="in_"):
-        client.options(in_=5)
+def test_an_option_that_there_is_none_of_is_an_error(client: Client) -> None:
     with pytest.raises(TypeError, match="no option priority"):
         client.options(priority=1)  # type: ignore[call-arg]  # that is the test
     with pytest.raises(InvalidInput, match="one run"):

@@ -8,10 +8,11 @@ import sys
 import pytest
 from redis import Redis
 from rq.job import Job, JobStatus
-from rq.registry import FailedJobRegistry, FinishedJobRegistry, StartedJobRegistry
-from support import hands
+from rq.registry import FailedJobRegistry, FinishedJobRegistry, ScheduledJobRegistry, StartedJobRegistry
+from support import hands, later
 
 from taskq.producer import Client
+from taskq.registry import clock
 from taskq.registry.errors import RunFailed
 from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
@@ -34,6 +35,38 @@ def test_rq_reads_a_run_through_its_whole_life(redis: Redis, keys: Keys, setting
     hands.finish(redis, keys, claimed, {"sum": 4})
     assert (job.get_status(), job.return_value()) == (JobStatus.FINISHED, {"sum": 4})
     assert run.id in FinishedJobRegistry("taskq.default", connection=redis).get_job_ids()
+
+
+def test_rq_sees_a_later_run_as_scheduled_and_its_tools_may_take_it(redis: Redis, keys: Keys, settings: Settings) -> None:
+    hands.put_task(redis, keys, "count", spec=NUMBER)
+    with Client(redis, settings=settings) as client:
+        runs = client.options(in_="1h").enqueue_many("count", [{"n": n} for n in range(3)])
+    jobs = [Job.fetch(run.id, connection=redis, serializer=RunSerializer) for run in runs]
+    assert {job.get_status() for job in jobs} == {JobStatus.SCHEDULED}
+    registry = ScheduledJobRegistry("taskq.default", connection=redis, serializer=RunSerializer)
+    assert registry.get_job_ids() == sorted(run.id for run in runs)
+    assert clock.iso(registry.get_scheduled_time(jobs[0]).timestamp()) == runs[0].due_at
+    # When RQ cancels one and deletes another
+    jobs[0].cancel()
+    jobs[1].delete()
+    assert runs[0].refresh().status == "cancelled"
+    # Then only the third one runs, and nothing of the others is left
+    later.come_due(redis, keys, *(run.id for run in runs))
+    assert later.move(redis, keys).count == 1
+    assert [claimed.params for claimed in hands.claim(redis, keys, 3)] == [{"n": 2}]
+    assert (redis.zcard(keys.scheduler_runs), registry.count) == (0, 0)
+
+
+@pytest.mark.process
+def test_rq_info_harms_no_later_run(redis: Redis, keys: Keys, settings: Settings) -> None:
+    hands.put_task(redis, keys, "count", spec=NUMBER)
+    with Client(redis, settings=settings) as client:
+        run = client.options(in_="1h").enqueue("count", n=2)
+        before = (redis.hgetall(keys.rq_job(run.id)), redis.zrange(keys.rq_registry("scheduled", "default"), 0, -1, withscores=True))
+        command = [sys.executable, "-m", "rq.cli", "info", "--url", str(settings.redis_url)]
+        subprocess.run(command, capture_output=True, timeout=60, check=True)
+        after = (redis.hgetall(keys.rq_job(run.id)), redis.zrange(keys.rq_registry("scheduled", "default"), 0, -1, withscores=True))
+        assert (after, run.refresh().status) == (before, "scheduled")
 
 
 @pytest.mark.process

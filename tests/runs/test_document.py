@@ -39,7 +39,7 @@ def test_a_queued_run_has_no_attempt(redis: Redis, keys: Keys, run: str) -> None
     assert str(queued_at).endswith("+00:00")
     assert document == {
         "run": "r1", "task": "count", "version": None, "status": "queued", "reason": None, "result": None, "error": None, "attempt": 0,
-        "attempts": [], "worker": None, "trigger": "client", "cause": "event-1", "started_at": None, "ended_at": None,
+        "attempts": [], "worker": None, "trigger": "client", "cause": "event-1", "due_at": None, "started_at": None, "ended_at": None,
     }  # fmt: skip
 
 
