@@ -27,11 +27,17 @@ def live_workers(keys: Keys, settings: Settings) -> Op[list[WorkerReport]]:
 
     One whose report another release wrote is left out: what it says can't be read.
     """
+    reports = yield from beating_workers(keys, settings)
+    return [report for report in reports if report.state != "draining"]
+
+
+def beating_workers(keys: Keys, settings: Settings) -> Op[list[WorkerReport]]:
+    """As `live_workers`, with those that are draining."""
     known = yield from known_workers(keys)
     names = [name for name, age in known if age < settings.worker_ttl]
     blobs = yield Pipeline([Command("HGET", keys.worker(name), STATUS_FIELD) for name in names])
     reports = [_report(blob) for blob in blobs]
-    return [report for report in reports if report is not None and report.state != "draining"]
+    return [report for report in reports if report is not None]
 
 
 def load_reports(keys: Keys, workers: Iterable[str], pairs: Sequence[Pair]) -> Op[dict[str, dict[Pair, LoadReport]]]:

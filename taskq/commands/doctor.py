@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from taskq.cli.overview import failed_loads, queue_rows, server_time
 from taskq.cli.session import Session, session
 from taskq.cli.tables import table
 from taskq.cli.words import counted, last_line
-from taskq.registry.changes.fleet import live_workers
+from taskq.registry.changes.fleet import beating_workers, live_workers
 from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.model.worker import WorkerReport
 
@@ -46,12 +47,14 @@ class Check:
     examples="""
     taskq doctor
     taskq doctor --json | jq '.checks[] | select(.ok | not)'
+    taskq doctor --here                     # the health check of a worker's container
     """,
 )
-def doctor_command(options: Options) -> None:
+@click.option("--here", is_flag=True, help="Only whether a worker of this host is alive.")
+def doctor_command(options: Options, *, here: bool) -> None:
     """Check server and fleet, and say what to do; exit 1 if something is not well."""
     with session(options) as opened:
-        checks = examine(opened)
+        checks = [_here(opened)] if here else examine(opened)
     ok = all(check.ok for check in checks)
     if options.json:
         output.document({"ok": ok, "checks": [asdict(check) for check in checks]})
@@ -87,6 +90,17 @@ def examine(opened: Session) -> list[Check]:
         partial(_loads, opened, workers),
     ]
     return [_safely(make) for make in remote] + _local()
+
+
+def _here(opened: Session) -> Check:
+    host = socket.gethostname()
+    try:
+        names = [report.worker for report in opened.perform(beating_workers(opened.keys, opened.settings)) if report.host == host]
+    except ServerUnreachable as error:
+        return Check("here", ok=False, detail=error.message, fix=error.hint or None)
+    if not names:
+        return Check("here", ok=False, detail=f"no worker of {host} is alive", fix="see its log; a fresh one needs a few seconds")
+    return Check("here", ok=True, detail=f"alive on {host}: {_few(names)}")
 
 
 def _safely(make: Callable[[], Check]) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -59,6 +60,29 @@ def test_what_is_wrong_is_said_with_what_to_do(shell: Any, redis: Redis, keys: K
 def test_without_a_server_it_says_so_and_is_exit_1(shell: Any) -> None:
     shell.environ["TASKQ_REDIS_URL"] = "redis://127.0.0.1:1"
     assert not found(shell, 1)["server"]["ok"]
+
+
+def test_here_is_well_as_long_as_a_worker_of_this_host_reports_itself(shell: Any, redis: Redis, keys: Keys) -> None:
+    def here(code: int) -> dict[str, Any]:
+        (check,) = shell.json("doctor", "--here", code=code)["checks"]
+        assert check["ok"] is (code == 0)
+        return dict(check)
+
+    host = socket.gethostname()
+    assert f"no worker of {host} is alive" in here(1)["detail"]
+    report(redis, keys, host="elsewhere")
+    here(1)
+    report(redis, keys, host=host)
+    assert "w1" in here(0)["detail"]
+    report(redis, keys, host=host, state="draining")
+    here(0)
+    redis.zadd(keys.workers, {"w1": clock.now() - 60})
+    here(1)
+
+
+def test_here_fails_where_the_server_does_not_answer(shell: Any) -> None:
+    shell.environ["TASKQ_REDIS_URL"] = "redis://127.0.0.1:1"
+    assert "can't be reached" in shell("doctor", "--here", code=1).stdout
 
 
 @pytest.mark.parametrize(
