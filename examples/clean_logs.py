@@ -9,7 +9,7 @@ compressed::
     access.log-20261101.gz  access.log.2026-11-01  access-2026-11-01.log.xz     dated
 
 Anything else in the directory, and each symbolic link, is left alone. The task is idempotent: a second run finds nothing
-to do. Try it::
+to do. It runs each night at 03:00 UTC. Try it::
 
     python examples/make_data.py                       # writes var/logs, among others
     taskq register examples/clean_logs.py
@@ -54,7 +54,7 @@ class Rotated:
     packed: bool
 
 
-@task(timeout="10m", idempotent=True, labels={"example": "files"})
+@task(cron="0 3 * * *", timeout="10m", idempotent=True, labels={"example": "files"})
 def clean_logs(folder: str = "var/logs", keep_days: float = 14, keep_bytes: int = 500_000, dry_run: bool = False) -> dict[str, Any]:
     """Remove rotated logs of ``folder``, oldest first, until none is older than ``keep_days`` and all take at most ``keep_bytes``.
 

@@ -2,7 +2,8 @@
 
 Reads the table that ``sync_orders`` fills, and writes revenue a day with its 7-day average, the figures beside those of
 the period before, the products and the countries. The file stands alone (no script, nothing to download; light and dark
-as the reader's system) and is written atomically: who opens it sees the old report or the new one. Try it::
+as the reader's system) and is written atomically: who opens it sees the old report or the new one. It is written at 06:00
+of Berlin's clock, summer and winter. Try it::
 
     taskq register examples/sync_orders.py examples/daily_report.py
     taskq run sync_orders --wait
@@ -104,7 +105,7 @@ class Report:
     countries: list[tuple[str, Total]]
 
 
-@task(timeout="5m", idempotent=True, labels={"example": "report"})
+@task(cron="0 6 * * *", timezone="Europe/Berlin", timeout="5m", idempotent=True, labels={"example": "report"})
 def daily_report(
     ctx: TaskContext, database: str = "var/shop.db", output: str = "var/report.html", days: int = 30, until: str = ""
 ) -> dict[str, Any]:

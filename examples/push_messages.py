@@ -8,7 +8,7 @@ receiver knows it by its key and stores it once.
 - 2xx: delivered. 4xx: rejected, kept with the answer for a person to look at. Else (5xx, 408, 429, timeout, no
   connection): it stays in the outbox for the next run; after three of these in a row the run gives up and fails.
 
-Try it; without ``url`` the task starts a receiver of its own for the length of the run::
+It runs each 30 seconds. Try it; without ``url`` the task starts a receiver of its own for the length of the run::
 
     python examples/make_data.py                       # writes var/outbox.db, among others
     taskq register examples/push_messages.py
@@ -53,7 +53,7 @@ class ReceiverUnavailable(Exception):
     """The receiver does not take messages now; what is left stays in the outbox."""
 
 
-@task(timeout="10m", idempotent=True, labels={"example": "http"})
+@task(every="30s", overlap="skip", timeout="10m", idempotent=True, labels={"example": "http"})
 def push_messages(
     ctx: TaskContext, outbox: str = "var/outbox.db", url: str = "", limit: int = 1000, request_timeout: float = 5.0
 ) -> dict[str, Any]:

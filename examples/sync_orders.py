@@ -10,7 +10,7 @@ the last one:
 - a file that was replaced or truncated is read from its start: upserts make that harmless;
 - a row that can't be read is recorded in the table ``bad_rows`` with its position and reason, and does not stop the rest.
 
-Try it::
+It runs each 15 seconds, and not while its last scheduled run still goes on (``overlap="skip"``). Try it::
 
     python examples/make_data.py                       # writes var/orders.csv, among others
     taskq register examples/sync_orders.py
@@ -97,7 +97,7 @@ class Counts:
     bad: int = 0
 
 
-@task(timeout="30m", idempotent=True, labels={"example": "data"})
+@task(every="15s", overlap="skip", timeout="30m", idempotent=True, labels={"example": "data"})
 def sync_orders(ctx: TaskContext, csv_file: str = "var/orders.csv", database: str = "var/shop.db", batch: int = 500) -> dict[str, Any]:
     """Take what is new in ``csv_file`` into the table ``orders`` of ``database``.
 
