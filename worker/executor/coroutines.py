@@ -1,10 +1,12 @@
-"""`async def` tasks: one event loop that lives as long as the executor. Imported with the first of them."""
+"""`async def` tasks: one event loop that lives as long as the thread that runs them, the executor's main thread. Imported with the first
+of them."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from taskq.worker.executor.gate import Gate
@@ -35,9 +37,24 @@ def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
         raise
 
 
-@cache
+_of_thread = threading.local()
+
+
 def _loop() -> asyncio.AbstractEventLoop:
-    return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop | None = getattr(_of_thread, "loop", None)
+    if loop is None:
+        loop = _of_thread.loop = asyncio.new_event_loop()
+    return loop
+
+
+def close() -> None:
+    """Close this thread's loop, if it has one. An executor never does: it ends with its process."""
+    loop: asyncio.AbstractEventLoop | None = getattr(_of_thread, "loop", None)
+    if loop is not None:
+        del _of_thread.loop
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 async def _alone(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -15,10 +15,9 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol, TextIO
 
 from taskq.registry import clock
-from taskq.worker.executor.channel import Channel
 from taskq.worker.executor.gate import Gate
 from taskq.worker.link.protocol import Kind
 
@@ -28,10 +27,20 @@ BATCH_LINES: Final = 100
 BATCH_AFTER: Final = 0.1
 
 
+class Outlet(Protocol):
+    """Where LOG frames go: the `taskq.worker.executor.channel.Channel`."""
+
+    def post(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
+        """Queue a message."""
+
+    def flush(self) -> None:
+        """Write all that waits."""
+
+
 class RunLog:
     """Collects the lines of the run in progress and sends them."""
 
-    def __init__(self, channel: Channel, gate: Gate, ring: Callable[[float], None]) -> None:
+    def __init__(self, channel: Outlet, gate: Gate, ring: Callable[[float], None]) -> None:
         """
         Args:
             channel: where LOG frames go.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,13 @@ def outcome(state: str, reason: str | None = None, *, result: bytes | None = Non
     return {"outcome": state, "reason": reason, "result": result, "error": error, "traceback": None, "ms": 0.0}
 
 
-def execute(number: int, order: Mapping[str, Any], loaded: Loaded, gate: Gate) -> Outcome:
+def _unheard(_error: BaseException) -> None:
+    """What was raised is told in the outcome; nobody wants the exception itself."""
+
+
+def execute(
+    number: int, order: Mapping[str, Any], loaded: Loaded, gate: Gate, *, on_error: Callable[[BaseException], None] = _unheard
+) -> Outcome:
     """Execute a run to its end, whatever its code does.
 
     Args:
@@ -42,6 +48,7 @@ def execute(number: int, order: Mapping[str, Any], loaded: Loaded, gate: Gate) -
         order: its body.
         loaded: the version to run.
         gate: lets a stop through meanwhile.
+        on_error: given what the task's code raised, a stop too.
     """
     started = clock.monotonic()
     context = TaskContext(
@@ -61,6 +68,7 @@ def execute(number: int, order: Mapping[str, Any], loaded: Loaded, gate: Gate) -
     except BaseException as error:  # noqa: BLE001  # whatever task code raises, SystemExit and a stop too, is the run's outcome
         ended = outcome("failed", "error", error=_line(error))
         ended["traceback"] = told(error)
+        on_error(error)
     if gate.why is not None:
         _tell_stop(ended, gate.why, order["timeout"])
     ended["ms"] = round((clock.monotonic() - started) * 1000, 3)

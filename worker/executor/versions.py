@@ -62,7 +62,7 @@ class Versions:
         digest = str(order["digest"])
         try:
             module = self._module(digest, order["source"], str(order["file"]))
-            self._loaded[key] = _make(module, digest, order)
+            self._loaded[key] = loaded_from(module, digest, order)
         except BaseException:
             self._drop_unused(digest)
             raise
@@ -100,7 +100,12 @@ class Versions:
         gc.collect()  # a module and its functions refer to each other
 
 
-def _make(module: ModuleType, digest: str, order: Mapping[str, Any]) -> Loaded:
+def loaded_from(module: ModuleType, digest: str, order: Mapping[str, Any]) -> Loaded:
+    """The version that a LOAD message describes, from its executed module.
+
+    Raises:
+        TypeError: the attribute is no task. BaseException: whatever the constructor of a class-form task raises.
+    """
     attribute = str(order["attribute"])
     declared = getattr(module, attribute, None)
     instance: Task[..., Any] | None = None

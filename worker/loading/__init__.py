@@ -2,6 +2,7 @@
 
 - `routes`: which version a run gets, or why it gets none. Pure; the pointer that a swap moves is the snapshot it looks at.
 - `catalog`: what is known here of each version: `Entry`.
+- `stored`: a version as the registry holds it, and the LOAD that it becomes.
 - `trials`: a version's first import happens in a throw-away executor under a deadline. What hangs, exits or crashes there harms nobody.
 - `loader`: a change of the registry → fetch, try, load into idle executors → report; and unload what nobody needs.
 - `waiting`: runs that were claimed before their version was here.

@@ -7,19 +7,18 @@ import logging
 from collections.abc import Callable, Iterable
 
 from taskq.registry import clock
-from taskq.registry.code.artifact import read_artifact
 from taskq.registry.code.validation import Validator
-from taskq.registry.effects import Command, Op, run_async
-from taskq.registry.errors import NotFound, ServerUnreachable, TaskqError
+from taskq.registry.effects import run_async
+from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.feed.snapshot import Snapshot
-from taskq.registry.keys import Keys
-from taskq.registry.model.record import TaskRecord, VersionRecord
+from taskq.registry.model.record import TaskRecord
 from taskq.registry.model.worker import LoadReport
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
 from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.reports import Reports
 from taskq.worker.loading.routes import routed_versions
+from taskq.worker.loading.stored import load_order, read_version
 from taskq.worker.loading.trials import Trials, explain
 from taskq.worker.pool.handle import Ask, Handle, VersionKey
 from taskq.worker.pool.pool import Pool
@@ -179,19 +178,9 @@ class Loader(Periodic):
 
     async def _fetch(self, entry: Entry) -> None:
         async with self._fetching:
-            record, source = await run_async(_read(self.server.keys, *entry.key), self.server.redis)
-        parameters = record.spec.parameters
-        entry.record, entry.validator = record, Validator(parameters)
-        entry.body = {
-            "task": record.task,
-            "version": record.version,
-            "digest": record.digest,
-            "attribute": record.attribute,
-            "file": record.file,
-            "source": source,
-            "context": parameters.context,
-            "convert": parameters.convert,
-        }
+            record, source = await run_async(read_version(self.server.keys, *entry.key), self.server.redis)
+        entry.record, entry.validator = record, Validator(record.spec.parameters)
+        entry.body = load_order(record, source)
 
     # -- in executors --------------------------------------------------------------------------------------
     async def _spread(self, entries: list[Entry]) -> None:
@@ -249,12 +238,3 @@ class Loader(Periodic):
             handle.unload(entry.key)
         self._catalog.drop(entry.key)
         self._reports.drop(entry.key)
-
-
-def _read(keys: Keys, task: str, version: int) -> Op[tuple[VersionRecord, bytes]]:
-    blob = yield Command("HGET", keys.versions(task), str(version))
-    if blob is None:
-        raise NotFound(f"task {task} has no version {version}")
-    record = VersionRecord.load(blob)
-    source = yield from read_artifact(keys, record.digest)
-    return record, source

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
+from taskq.registry.code.validation import Validator
+from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.registry.model.record import TaskRecord
+from taskq.registry.model.spec import Spec
+from taskq.registry.serializer import load_params
+from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Release, Verdict
 
+log = logging.getLogger("taskq.worker")
 PARK = Release("park")
 PUT_BACK = Release("back")
 RETIRED = Finish("canceled", "retired", "the task was retired")
@@ -25,6 +33,20 @@ def route(record: TaskRecord | None, pin: int | None) -> int | Verdict:
         return RETIRED
     version = pin if pin is not None else record.route.stable
     return PUT_BACK if version is None else version
+
+
+def prepare(run: Run, spec: Spec, validator: Validator) -> Verdict | None:
+    """Read and check the parameters of a run against the version that it got; a verdict if they don't fit it."""
+    run.spec = spec
+    try:
+        run.params = validator.check(load_params(run.data))
+    except FormatUnknown as error:
+        log.warning("run %s is put back: %s", run.id, error)
+        return PUT_BACK
+    except InvalidInput as error:
+        return Finish("failed", "invalid_parameters", str(error))
+    run.data = b""
+    return None
 
 
 def routed_versions(record: TaskRecord | None) -> set[int]:

@@ -107,19 +107,7 @@ class Handle:
         Raises:
             ProtocolError: it is too large for a frame.
         """
-        body = {
-            "task": run.task,
-            "version": run.version,
-            "run": run.id,
-            "attempt": run.attempt,
-            "queue": run.queue,
-            "cause": run.cause,
-            "params": run.params,
-            "timeout": run.timeout,
-            "max_result": self.max_result,
-            "max_log": self.max_log,
-        }
-        self._send(Kind.RUN, run, body)
+        self._send(Kind.RUN, run, run.order(max_result=self.max_result, max_log=self.max_log))
         self.runs += 1
 
     def load(self, version: VersionKey, body: dict[str, Any], timeout: float) -> Ask:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
 
 StopReason = Literal["timeout", "cancel", "shutdown", "lost"]
@@ -59,3 +61,46 @@ class Run:
     def grace(self) -> float:
         """Seconds that it then has to stop."""
         return self.spec.grace if self.spec else 0.0
+
+    def order(self, *, max_result: int, max_log: int) -> dict[str, Any]:
+        """The body of its RUN: what an executor is told. The limits are in bytes and lines."""
+        return {
+            "task": self.task,
+            "version": self.version,
+            "run": self.id,
+            "attempt": self.attempt,
+            "queue": self.queue,
+            "cause": self.cause,
+            "params": self.params,
+            "timeout": self.timeout,
+            "max_result": max_result,
+            "max_log": max_log,
+        }
+
+
+def claimed_runs(reply: Sequence[Any], queues: Sequence[str], keys: Keys) -> list[Run]:
+    """The runs in a reply of ``claim.lua``; ``queues`` are those that it was asked for, in their order."""
+    return [_claimed(fields, queues, keys, reply[1] / 1000) for fields in reply[2:]]
+
+
+def _claimed(fields: Sequence[Any], queues: Sequence[str], keys: Keys, now: float) -> Run:
+    index, run, token, attempt, task, data, pin, limit, cause, losses = fields
+    queue = queues[index - 1]
+    return Run(
+        id=run.decode(),
+        token=token.decode(),
+        queue=queue,
+        origin=keys.queue_name(queue),
+        task=task.decode("utf-8", "replace"),
+        attempt=int(attempt),
+        data=data,
+        pin=_whole(pin),
+        limit=float(limit) if limit else None,
+        cause=cause.decode("utf-8", "replace") if cause else None,
+        losses=_whole(losses) or 0,
+        claimed_at=now,
+    )
+
+
+def _whole(text: bytes) -> int | None:
+    return int(text) if text.isdigit() else None

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -15,7 +14,7 @@ from taskq.registry import clock
 from taskq.registry.feed.feed import Feed
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
-from taskq.worker.runs.run import Run
+from taskq.worker.runs.run import Run, claimed_runs
 from taskq.worker.supervisor.dispatch import Dispatch
 
 log = logging.getLogger("taskq.worker")
@@ -89,7 +88,6 @@ class Claims(Loop):
         keys = server.keys
         self._on_end = on_end
         self._keys = [keys.leases, keys.lease, keys.fence, keys.revision, *(keys.rq_queue(queue) for queue in queues)]
-        self._origins = [keys.queue_name(queue) for queue in queues]
         self._room = asyncio.Event()
         self._rung = asyncio.Event()
         self._bells = [Bell(server, queue, self._ring) for queue in queues]
@@ -169,7 +167,7 @@ class Claims(Loop):
         """Claim and dispatch; returns how many runs there were, and how many of them were not put back."""
         lease = int(self.server.settings.lease * 1000)
         reply = await self.server.call("claim", self._keys, [self._worker, lease, wanted, self.server.keys.rq])
-        runs = [self._parse(fields, reply[1] / 1000) for fields in reply[2:]]
+        runs = claimed_runs(reply, self._queues, self.server.keys)
         if not runs:
             return 0, 0
         self.server.observe(reply[1] / 1000)
@@ -193,24 +191,3 @@ class Claims(Loop):
             await self._feed.catch_up(revision if revision > known else None)
         runs, self.claimed = self.claimed, []
         return self._dispatch.accept(runs)
-
-    def _parse(self, fields: list[Any], now: float) -> Run:
-        index, run, token, attempt, task, data, pin, limit, cause, losses = fields
-        return Run(
-            id=run.decode(),
-            token=token.decode(),
-            queue=self._queues[index - 1],
-            origin=self._origins[index - 1],
-            task=task.decode("utf-8", "replace"),
-            attempt=int(attempt),
-            data=data,
-            pin=_whole(pin),
-            limit=float(limit) if limit else None,
-            cause=cause.decode("utf-8", "replace") if cause else None,
-            losses=_whole(losses) or 0,
-            claimed_at=now,
-        )
-
-
-def _whole(text: bytes) -> int | None:
-    return int(text) if text.isdigit() else None

@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from taskq.registry import clock
-from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.runtime.server import Server
-from taskq.registry.serializer import load_params
 from taskq.worker.link.protocol import ProtocolError
 from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.loader import Loader
-from taskq.worker.loading.routes import PUT_BACK, route
+from taskq.worker.loading.routes import PUT_BACK, prepare, route
 from taskq.worker.loading.waiting import Waiting
 from taskq.worker.pool.handle import Handle, Request, VersionKey
 from taskq.worker.pool.seating import SLOW, Seating
@@ -104,16 +102,7 @@ class Dispatch:
         """Read and check the parameters."""
         if entry.record is None or entry.validator is None:
             return PUT_BACK
-        run.spec = entry.record.spec
-        try:
-            run.params = entry.validator.check(load_params(run.data))
-        except FormatUnknown as error:
-            log.warning("run %s is put back: %s", run.id, error)
-            return PUT_BACK
-        except InvalidInput as error:
-            return Finish("failed", "invalid_parameters", str(error))
-        run.data = b""
-        return None
+        return prepare(run, entry.record.spec, entry.validator)
 
     def _place(self, run: Run, entry: Entry) -> Verdict | None:
         """Send it, or keep it for a moment."""

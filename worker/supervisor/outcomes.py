@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from taskq.registry import clock
-from taskq.registry.model.event import RunEventType, run_event
+from taskq.registry.model.event import RunEventType
 from taskq.registry.model.spec import Spec
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server, is_outage
+from taskq.worker.runs.recording import event_of, finish_args, kept_for, release_args
 from taskq.worker.runs.run import Run
-from taskq.worker.runs.verdicts import Finish, Release, Verdict, attempt_record, stored_result, stored_traceback
+from taskq.worker.runs.verdicts import Finish, Release, Verdict
 from taskq.worker.supervisor.logs import Logs
 
 log = logging.getLogger("taskq.worker")
 _BATCH = 128
 _BATCH_BYTES = 4_000_000
 _FULL = ("OOM", "MISCONF", "NOREPLICAS")
-_EVENTS: dict[str, RunEventType] = {"finished": "succeeded", "failed": "failed", "canceled": "cancelled"}
-_DEFAULT = Spec.model_validate({})
 
 Item = tuple[Run, Verdict]
 
@@ -114,13 +112,13 @@ class Outcomes(Loop):
         if finishes:
             args: list[Any] = [keys.rq, keys.prefix, self._worker]
             for run, finish in finishes:
-                args += self._finish_args(run, finish)
+                args += finish_args(run, finish, self._settings)
             replies = await self.server.call("finish", [keys.leases, keys.lease, keys.events], args)
             self._count(finishes, replies)
         if releases:
             args = [keys.rq, keys.prefix]
             for run, release in releases:
-                args += self._release_args(run, release)
+                args += release_args(run, release, self._settings, worker=self._worker, now=self.server.now())
             replies = await self.server.call("release", [keys.leases, keys.lease, keys.parked_tasks, keys.events], args)
             for (run, _), reply in zip(releases, replies, strict=True):
                 if reply == b"stale":
@@ -136,59 +134,10 @@ class Outcomes(Loop):
                 self.succeeded += finish.status == "finished"
                 self.failed += finish.status == "failed"
 
-    def _finish_args(self, run: Run, finish: Finish) -> list[Any]:
-        started = run.started_at or run.claimed_at
-        return [
-            run.id,
-            run.token,
-            run.origin,
-            finish.status,
-            run.version or "",
-            finish.reason,
-            finish.error,
-            self.ttl(run.spec, finish),
-            stored_result(finish.result),
-            stored_traceback(finish.traceback),
-            f"{started:.6f}",
-            "",
-            "" if finish.losses is None else finish.losses,
-            self.event(_EVENTS[finish.status], run, status=_EVENTS[finish.status], reason=finish.reason, error=finish.error),
-        ]
-
-    def _release_args(self, run: Run, release: Release) -> list[Any]:
-        return [
-            run.id,
-            run.token,
-            run.origin,
-            run.task,
-            release.where,
-            "1" if release.burned else "",
-            "" if release.losses is None else release.losses,
-            attempt_record(run, self._worker, release, self.server.now()),
-            "",
-            self.event("lost", run, reason=release.outcome, error=release.error) if release.burned else "",
-        ]
-
     def ttl(self, spec: Spec | None, finish: Finish) -> int:
         """How long an outcome is kept, in whole seconds."""
-        known = spec or _DEFAULT
-        if finish.status == "finished":
-            seconds = known.result_ttl if self._settings.result_ttl is None else self._settings.result_ttl
-        else:
-            seconds = known.failure_ttl if self._settings.failure_ttl is None else self._settings.failure_ttl
-        return math.ceil(seconds)
+        return kept_for(spec, finish, self._settings)
 
     def event(self, kind: RunEventType, run: Run, **data: str) -> str:
         """The body of a run's event, '' where none is published; empty fields are left out."""
-        if self._settings.events == "off":
-            return ""
-        return run_event(
-            kind,
-            namespace=self._settings.namespace,
-            task=run.task,
-            run=run.id,
-            version=run.version or None,
-            attempt=run.attempt,
-            cause=run.cause,
-            **{name: value for name, value in data.items() if value},
-        )
+        return event_of(kind, run, self._settings, **data)

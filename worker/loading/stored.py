@@ -1,0 +1,41 @@
+"""A version as the registry holds it, and what an executor is told to load it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from taskq.registry.code.artifact import read_artifact
+from taskq.registry.effects import Command, Op
+from taskq.registry.errors import NotFound
+from taskq.registry.keys import Keys
+from taskq.registry.model.record import VersionRecord
+
+
+def read_version(keys: Keys, task: str, version: int) -> Op[tuple[VersionRecord, bytes]]:
+    """The record of a version and its source.
+
+    Raises:
+        NotFound: there is no such version, or its artifact is gone. TaskqError: what is stored has another digest.
+        FormatUnknown: another release wrote the record.
+    """
+    blob = yield Command("HGET", keys.versions(task), str(version))
+    if blob is None:
+        raise NotFound(f"task {task} has no version {version}")
+    record = VersionRecord.load(blob)
+    source = yield from read_artifact(keys, record.digest)
+    return record, source
+
+
+def load_order(record: VersionRecord, source: bytes) -> dict[str, Any]:
+    """The body of a version's LOAD."""
+    parameters = record.spec.parameters
+    return {
+        "task": record.task,
+        "version": record.version,
+        "digest": record.digest,
+        "attribute": record.attribute,
+        "file": record.file,
+        "source": source,
+        "context": parameters.context,
+        "convert": parameters.convert,
+    }

@@ -1,0 +1,79 @@
+"""How a verdict is recorded: the arguments of ``finish.lua`` and ``release.lua`` for a claimed run. Pure."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from taskq.registry.model.event import RunEventType, run_event
+from taskq.registry.model.spec import Spec
+from taskq.registry.settings import Settings
+from taskq.worker.runs.run import Run
+from taskq.worker.runs.verdicts import Finish, Release, attempt_record, stored_result, stored_traceback
+
+_EVENTS: dict[str, RunEventType] = {"finished": "succeeded", "failed": "failed", "canceled": "cancelled"}
+_DEFAULT = Spec.model_validate({})
+
+
+def finish_args(run: Run, finish: Finish, settings: Settings) -> list[Any]:
+    """One run's arguments of ``finish.lua``."""
+    started = run.started_at or run.claimed_at
+    status = _EVENTS[finish.status]
+    return [
+        run.id,
+        run.token,
+        run.origin,
+        finish.status,
+        run.version or "",
+        finish.reason,
+        finish.error,
+        kept_for(run.spec, finish, settings),
+        stored_result(finish.result),
+        stored_traceback(finish.traceback),
+        f"{started:.6f}",
+        "",
+        "" if finish.losses is None else finish.losses,
+        event_of(status, run, settings, status=status, reason=finish.reason, error=finish.error),
+    ]
+
+
+def release_args(run: Run, release: Release, settings: Settings, *, worker: str, now: float) -> list[Any]:
+    """One run's arguments of ``release.lua``; ``worker`` had it, until ``now`` (seconds by Redis' clock)."""
+    return [
+        run.id,
+        run.token,
+        run.origin,
+        run.task,
+        release.where,
+        "1" if release.burned else "",
+        "" if release.losses is None else release.losses,
+        attempt_record(run, worker, release, now),
+        "",
+        event_of("lost", run, settings, reason=release.outcome, error=release.error) if release.burned else "",
+    ]
+
+
+def kept_for(spec: Spec | None, finish: Finish, settings: Settings) -> int:
+    """How long an outcome is kept, in whole seconds."""
+    known = spec or _DEFAULT
+    if finish.status == "finished":
+        seconds = known.result_ttl if settings.result_ttl is None else settings.result_ttl
+    else:
+        seconds = known.failure_ttl if settings.failure_ttl is None else settings.failure_ttl
+    return math.ceil(seconds)
+
+
+def event_of(kind: RunEventType, run: Run, settings: Settings, **data: str) -> str:
+    """The body of a run's event, '' where none is published; empty fields are left out."""
+    if settings.events == "off":
+        return ""
+    return run_event(
+        kind,
+        namespace=settings.namespace,
+        task=run.task,
+        run=run.id,
+        version=run.version or None,
+        attempt=run.attempt,
+        cause=run.cause,
+        **{name: value for name, value in data.items() if value},
+    )
