@@ -32,14 +32,14 @@ TABLE: Table = {
         "rollout": ("routing", "Show which workers have applied a task's route."),
         "pause": ("routing", "Start no runs of a task for now."),
         "resume": ("routing", "Start a paused task's runs again."),
-        "retire": ("routing", "Withdraw a task and cancel its queued runs."),
+        "retire": ("routing", "Withdraw a task and cancel its runs that wait."),
     },
     "Runs": {
-        "run": ("run", "Enqueue a run; with --wait print its result."),
+        "run": ("run", "Enqueue a run, now or for later; with --wait print its result."),
         "runs": ("runs", "List the latest runs."),
         "status": ("runs", "Show a run and its attempts."),
         "logs": ("runs", "Print what a run logged."),
-        "cancel": ("runs", "Cancel a queued run."),
+        "cancel": ("runs", "Cancel runs that wait."),
         "queues": ("fleet", "List the queues with their depth and workers."),
     },
     "Fleet": {

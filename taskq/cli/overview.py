@@ -16,10 +16,12 @@ from taskq.registry.settings import Settings
 
 
 class QueueRow(TypedDict):
-    """One queue: runs that wait, run, or are put aside since their task is paused; active tasks on it; workers that serve it."""
+    """One queue: runs that wait, are due later, run, or are put aside since their task is paused; active tasks on it; workers
+    that serve it."""
 
     queue: str
     queued: int
+    scheduled: int
     running: int
     parked: int
     tasks: int
@@ -40,8 +42,9 @@ def queue_rows(keys: Keys, settings: Settings) -> Op[list[QueueRow]]:
     return [
         QueueRow(
             queue=name,
-            queued=counts[2 * at],
-            running=counts[2 * at + 1],
+            queued=counts[3 * at],
+            scheduled=counts[3 * at + 1],
+            running=counts[3 * at + 2],
             parked=parked.get(name, 0),
             tasks=sum(record.spec.queue == name for record in records),
             workers=sorted(worker.worker for worker in workers if name in worker.queues),
@@ -101,5 +104,7 @@ def _parked(keys: Keys, records: Iterable[TaskRecord]) -> Op[dict[str, int]]:
     return counts
 
 
-def _counts(keys: Keys, queue: str) -> tuple[Command, Command]:
-    return Command("LLEN", keys.rq_queue(queue)), Command("ZCARD", keys.rq_registry("wip", queue))
+def _counts(keys: Keys, queue: str) -> tuple[Command, Command, Command]:
+    """What asks for the runs of a queue that wait, are due later, and run."""
+    scheduled, running = (Command("ZCARD", keys.rq_registry(kind, queue)) for kind in ("scheduled", "wip"))
+    return Command("LLEN", keys.rq_queue(queue)), scheduled, running

@@ -29,6 +29,7 @@ STYLES = {
     "busy": "cyan",
     "staged": "cyan",
     "queued": "blue",
+    "scheduled": "blue",
     "paused": "yellow",
     "behind": "yellow",
     "draining": "yellow",

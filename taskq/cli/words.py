@@ -27,6 +27,11 @@ def local(text: str | None) -> str | None:
     return parse(text).astimezone().strftime("%Y-%m-%d %H:%M:%S") if text else None
 
 
+def due_words(text: str | None) -> str | None:
+    """``2026-11-22 18:12:03 (in 5 m)`` for the time at which a run is due; None for none."""
+    return f"{local(text)} ({ago(text)})" if text else None
+
+
 def brief(seconds: float) -> str:
     """``12 s``, ``3 m``, ``5 h``, ``2 d``."""
     for limit, unit, size in _STEPS:

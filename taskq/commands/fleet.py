@@ -58,16 +58,27 @@ def workers_command(options: Options) -> None:
 
 @command("queues", examples="taskq queues")
 def queues_command(options: Options) -> None:
-    """List the queues: runs that wait, run, or are put aside since their task is paused; tasks on them; workers."""
+    """List the queues: runs that wait, are due later, run, or are put aside since their task is paused; tasks on them; workers."""
     with session(options) as opened:
         found = opened.perform(queue_rows(opened.keys, opened.settings))
     if options.json:
         output.document(found)
         return
-    rows = [(row["queue"], row["queued"], row["running"], row["parked"], row["tasks"], ", ".join(row["workers"]) or None) for row in found]
-    table("QUEUE! QUEUED> RUNNING> PARKED> TASKS> WORKERS~", rows, empty="no queues; they come with the first task")
+    rows = [
+        (
+            row["queue"],
+            row["queued"],
+            row["scheduled"],
+            row["running"],
+            row["parked"],
+            row["tasks"],
+            ", ".join(row["workers"]) or None,
+        )
+        for row in found
+    ]
+    table("QUEUE! QUEUED> SCHEDULED> RUNNING> PARKED> TASKS> WORKERS~", rows, empty="no queues; they come with the first task")
     for row in found:
-        if row["queued"] and not row["workers"]:
+        if (row["queued"] or row["scheduled"]) and not row["workers"]:
             output.warn(f"No worker serves {row['queue']}: `taskq worker --queues {row['queue']}`")
 
 

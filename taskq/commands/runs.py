@@ -11,7 +11,7 @@ from taskq.cli.arguments import RUN, TASK
 from taskq.cli.options import Options, command
 from taskq.cli.session import Session, session
 from taskq.cli.tables import MANY, facts, table
-from taskq.cli.words import ago, counted, last_line, local, took
+from taskq.cli.words import ago, counted, due_words, last_line, local, took
 from taskq.registry.runs.cancellation import cancel_run
 from taskq.registry.runs.creation import INDEX_CAP
 from taskq.registry.runs.document import Attempt, RunDocument, read_run
@@ -28,13 +28,14 @@ _BLOCK = 2.0  # stays below the connection's socket timeout
     taskq runs
     taskq runs --task sync_inventory --status failed
     taskq runs --status running --json
+    taskq runs --status scheduled                 # those that are due first
     """,
 )
 @click.option("--task", type=TASK, metavar="T", help="Only runs of this task.")
 @click.option("--status", type=click.Choice(STATUSES), metavar="S", help=f"Only runs of this status: {', '.join(STATUSES)}.")
 @click.option("--all", "everything", is_flag=True, help=f"All runs; people see the newest {MANY} otherwise.")
 def runs_command(options: Options, *, task: str | None, status: str | None, everything: bool) -> None:
-    """List the latest runs, newest first."""
+    """List the latest runs, newest first; with --status scheduled those that are due later, the next one first."""
     limit = INDEX_CAP if everything or options.json else MANY
     with session(options) as opened:
         found = opened.perform(list_runs(opened.keys, task, status, limit))
@@ -48,7 +49,7 @@ def runs_command(options: Options, *, task: str | None, status: str | None, ever
             run["version"],
             run["status"],
             run["attempt"] or None,
-            ago(run["queued_at"]),
+            ago(run["due_at"] if run["status"] == "scheduled" else run["queued_at"]),
             took(run["started_at"], run["ended_at"]),
             _why(run),
         )
@@ -56,7 +57,7 @@ def runs_command(options: Options, *, task: str | None, status: str | None, ever
     ]
     table("RUN! TASK V> STATUS TRY> QUEUED TOOK> ERROR", rows, empty="no runs; `taskq run TASK` enqueues one")
     if len(found) == limit:
-        output.note(f"The newest {limit}; --all shows all.")
+        output.note(f"The {'first' if status == 'scheduled' else 'newest'} {limit}; --all shows all.")
 
 
 def _why(run: RunDocument) -> str | None:
@@ -96,6 +97,7 @@ def _print_status(run: RunDocument) -> None:
             ("worker", run["worker"]),
             ("trigger", run["trigger"]),
             ("cause", run["cause"]),
+            ("due", due_words(run["due_at"]) if run["status"] == "scheduled" else local(run["due_at"])),
             ("queued", local(run["queued_at"])),
             ("started", local(run["started_at"])),
             ("ended", local(run["ended_at"])),
@@ -162,7 +164,7 @@ def _print_line(line: LogLine) -> None:
 @command("cancel", examples="taskq cancel 5f0e7c1b9a3d4e2f8b6a1c0d")
 @click.argument("runs", type=RUN, nargs=-1, required=True, metavar="RUN...")
 def cancel_command(options: Options, *, runs: tuple[str, ...]) -> None:
-    """Cancel RUNs that wait in a queue; exit 4 if one runs or has ended."""
+    """Cancel RUNs that wait, in a queue or until they are due; exit 4 if one runs or has ended."""
     with session(options) as opened:
         for run in runs:
             opened.perform(cancel_run(opened.keys, opened.settings, run))

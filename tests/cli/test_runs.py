@@ -88,8 +88,8 @@ def test_queues_count_and_say_where_no_worker_is(shell: Any, client: Client, red
     claim(redis, keys)
     rows = shell.json("queues")
     assert rows == [
-        {"queue": "default", "queued": 1, "running": 1, "parked": 0, "tasks": 1, "workers": ["w1"]},
-        {"queue": "mail", "queued": 1, "running": 0, "parked": 0, "tasks": 1, "workers": []},
+        {"queue": "default", "queued": 1, "scheduled": 0, "running": 1, "parked": 0, "tasks": 1, "workers": ["w1"]},
+        {"queue": "mail", "queued": 1, "scheduled": 0, "running": 0, "parked": 0, "tasks": 1, "workers": []},
     ]
     assert "taskq worker --queues mail" in shell("queues").stderr
 
