@@ -61,7 +61,8 @@ class Script:
             return await redis.eval(self._for(redis), len(keys), *keys, *args)
 
     def _for(self, redis: object) -> str:
-        return self.plain if type(redis).__module__.startswith("fakeredis") else self.text
+        fake = any(kind.__module__.startswith("fakeredis") for kind in type(redis).__mro__)
+        return self.plain if fake else self.text
 
 
 @cache

@@ -82,10 +82,19 @@ def register(desk: Desk, sources: Sequence[Source], order: Order) -> list[dict[s
         digest = digest_of(source.data)
         found = _inspected(desk, source, order.inspect)
         wanted += [Wanted(task.name, digest, task.attribute, source.file, source.origin, task.spec) for task in found]
+    return release(desk, wanted, [source.data for source in sources], order)
+
+
+def release(desk: Desk, wanted: Sequence[Wanted], artifacts: Sequence[bytes], order: Order) -> list[dict[str, Any]]:
+    """Register tasks whose declarations are known, as one release; ``artifacts`` holds the code that they name by digest.
+
+    Raises:
+        InvalidInput: two of them have one name. Conflict, RolloutFailed: see `roll_out`.
+    """
     _refuse_twins(wanted)
     if not order.dry_run:
-        for source in sources:
-            desk.perform(store_artifact(desk.keys, source.data))
+        for data in artifacts:
+            desk.perform(store_artifact(desk.keys, data))
     return _release(desk, wanted, order)
 
 

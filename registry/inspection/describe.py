@@ -32,7 +32,7 @@ def describe(source: bytes, file: str) -> dict[str, Any]:
     name = module_name(hashlib.sha256(source).hexdigest())
     try:
         module = load_module(source, name, file)
-        return _answer(tasks=[_described(attribute, value) for attribute, value in tasks_in(vars(module), name).items()])
+        return _answer(tasks=[described(attribute, value) for attribute, value in tasks_in(vars(module), name).items()])
     except ModuleNotFoundError as error:
         return _answer(error=format_error(error), missing=_missing(error))
     except SystemExit as error:
@@ -50,7 +50,12 @@ def _answer(**given: Any) -> dict[str, Any]:
     return {"tasks": [], "error": None, "missing": None, "refused": None} | given
 
 
-def _described(attribute: str, value: Any) -> dict[str, Any]:
+def described(attribute: str, value: Any) -> dict[str, Any]:
+    """``{name, attribute, spec}`` of a decorated function or a class that stands as ``attribute`` in its module.
+
+    Raises:
+        InvalidInput, Unsupported: its declaration is not allowed.
+    """
     name, options = declared(value)
     check("task", name)
     try:
@@ -59,12 +64,12 @@ def _described(attribute: str, value: Any) -> dict[str, Any]:
         raise InvalidInput(f"task {name}: {error.message}") from None
     own = value.__doc__ if isinstance(value, FunctionTask) else vars(value).get("__doc__")
     spec = Spec.from_options(name, _plain(options), parameters=parameters, doc=inspect.cleandoc(own or ""))
-    described = {"name": name, "attribute": attribute, "spec": spec.model_dump(mode="python")}
+    found = {"name": name, "attribute": attribute, "spec": spec.model_dump(mode="python")}
     try:
-        codec.dumps(described)
+        codec.dumps(found)
     except InvalidInput as error:
         raise InvalidInput(f"task {name}: a default, a limit or the docstring can't be stored: {error.message}") from None
-    return described
+    return found
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
