@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from taskq.registry.authoring.context import TaskContext
@@ -91,7 +92,7 @@ def task(
     every: Duration | None = None,
     cron: str | None = None,
     timezone: str | None = None,
-    at: Any = None,
+    at: datetime | str | None = None,
     on: str | Sequence[str] | None = None,
     timeout: Duration = 300.0,
     grace: Duration = 5.0,
@@ -101,8 +102,8 @@ def task(
     failure_ttl: Duration = 604_800.0,
     concurrency: int | None = None,
     rate: str | None = None,
-    misfire: str | None = None,
-    overlap: str | None = None,
+    misfire: Literal["once", "skip", "all"] = "once",
+    overlap: Literal["allow", "skip"] = "allow",
     on_update: Literal["drain", "restart", "migrate"] = "drain",
     drain_timeout: Duration | None = None,
     isolation: Literal["shared", "process"] = "shared",
@@ -119,11 +120,21 @@ def task(function: Callable[P, R] | None = None, /, **options: Any) -> Any:
         name: the task's name; the function's, lower-cased, if None.
         queue: the queue that its runs wait in.
         labels: free text by key, for people and filters.
-        every, cron, timezone, at: its schedule. ``on``: the events that trigger it.
+        every: it runs each time that this much time has passed, from 0.1 s to 366 days: at the multiples since the epoch, so that
+            ``"1h"`` means full hours (UTC) and nothing drifts.
+        cron: it runs at the times of this expression: 5 fields (minute, hour, day, month, weekday; day *or* weekday suffices if both
+            are restricted), or ``@hourly``, ``@daily``, ``@weekly``, ``@monthly``, ``@yearly``. A time that the clocks skip is made up for
+            when they are moved; one that they show twice counts once, unless the hour field is ``*``: that goes on hour by hour.
+        timezone: the IANA name of the zone in which ``cron``, or an ``at`` without a zone, is meant; UTC if None.
+        at: it runs once at this moment: an aware datetime, or ISO 8601 text like ``"2026-12-01T09:00:00+01:00"``.
+            ``every``, ``cron`` and ``at`` together are several schedules. A task that has one must be able to run without parameters.
+        misfire: what happens to slots that nobody could fire in time: ``"once"`` runs the newest of them, ``"skip"`` none, ``"all"`` each.
+        overlap: ``"skip"`` leaves out a slot while the run of the slot before it has not ended; ``"allow"`` starts it beside.
+        on: the events that trigger it.
         timeout: how long a run may take. ``grace``: how long it then has to stop.
         retry: what happens after a failure. ``on_lost``: what happens when its worker is lost.
         result_ttl, failure_ttl: how long outcomes are kept.
-        concurrency, rate: limits on its runs. ``misfire``, ``overlap``: policy for late and overlapping slots.
+        concurrency, rate: limits on its runs.
         on_update, drain_timeout: what happens to running runs when its code changes.
         isolation, resources, requires, needs, secrets: where and with what it runs.
         idempotent: whether running it twice does no harm.

@@ -98,7 +98,7 @@ class Spec(Stored):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise InvalidInput(f"task {task}: {field}: {first['msg']} (given: {first['input']!r})") from None
+            raise InvalidInput(f"task {task}: {field}: {first['msg'].removeprefix('Value error, ')} (given: {first['input']!r})") from None
         except InvalidInput as error:
             raise InvalidInput(f"task {task}: {error.message}") from None
         return spec

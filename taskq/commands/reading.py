@@ -17,7 +17,7 @@ from taskq.cli.words import ago, local, short
 
 _DIFF_COLORS = {"+": "green", "-": "red", "@": "cyan"}
 _DURATIONS = ("timeout", "grace", "result_ttl", "failure_ttl")
-_OUTSIDE = ("parameters", "doc")  # of a spec: shown on their own
+_OUTSIDE = ("parameters", "doc", "every", "cron", "at", "timezone", "misfire", "overlap")  # of a spec: shown on their own
 
 
 @command(
@@ -37,8 +37,12 @@ def list_command(options: Options, *, everything: bool) -> None:
         output.document(found)
         return
     shown = found if everything else found[:MANY]
-    rows = [(row["task"], row["state"], row["stable"], row["latest"], row["queue"], row["origin"], row["revision"]) for row in shown]
-    table("TASK! STATE STABLE> LATEST> QUEUE ORIGIN REVISION>", rows, empty="no tasks; `taskq register FILE` registers those of a file")
+    rows = [
+        (row["task"], row["state"], row["stable"], row["latest"], row["queue"], _schedules(row), row["origin"], row["revision"])
+        for row in shown
+    ]
+    heads = "TASK! STATE STABLE> LATEST> QUEUE SCHEDULE ORIGIN REVISION>"
+    table(heads, rows, empty="no tasks; `taskq register FILE` registers those of a file")
     if len(shown) < len(found):
         output.note(f"{len(shown)} of {len(found)}; --all shows all.")
 
@@ -68,12 +72,23 @@ def show_command(options: Options, *, task: str) -> None:
             ("latest", found["latest"]),
             ("revision", found["revision"]),
             ("origin", found["origin"]),
+            *_schedule_facts(found, spec),
             *((name, _setting(name, value)) for name, value in spec.items() if name not in _OUTSIDE),
             ("about", spec.get("doc") or None),
         ]
     )
     click.echo()
     _print_parameters(found.get("parameters") or {})
+
+
+def _schedules(found: dict[str, Any]) -> str:
+    return ", ".join(item["schedule"] for item in found["schedules"])
+
+
+def _schedule_facts(found: dict[str, Any], spec: dict[str, Any]) -> list[tuple[str, object]]:
+    if not found["schedules"]:
+        return []
+    return [("schedule", _schedules(found)), ("misfire", spec.get("misfire")), ("overlap", spec.get("overlap"))]
 
 
 def _setting(name: str, value: Any) -> str | None:
