@@ -184,7 +184,7 @@ def _behind(opened: Session, workers: list[WorkerReport]) -> Check:
 
 def _queues(opened: Session) -> Check:
     rows = opened.perform(queue_rows(opened.keys, opened.settings))
-    lost = [row["queue"] for row in rows if not row["workers"] and (row["queued"] or row["parked"] or row["tasks"])]
+    lost = [row["queue"] for row in rows if not row["workers"] and (row["queued"] or row["scheduled"] or row["parked"] or row["tasks"])]
     if lost:
         return Check("queues", ok=False, detail=f"no worker serves {_few(lost)}", fix=f"taskq worker --queues {','.join(lost)}")
     return Check("queues", ok=True, detail=f"{counted(len(rows), 'queue')}, {counted(sum(row['queued'] for row in rows), 'run')} waiting")

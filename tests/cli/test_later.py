@@ -15,6 +15,7 @@ from taskq.cli.words import local
 from taskq.producer import Client
 from taskq.registry import clock
 from taskq.registry.keys import Keys
+from taskq.registry.model.spec import Spec
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,19 @@ def test_queues_count_what_is_due_later_and_say_where_no_worker_is(shell: Any, c
     shown = shell("queues")
     assert shown.stdout.splitlines()[0].split() == ["QUEUE", "QUEUED", "SCHEDULED", "RUNNING", "PARKED", "TASKS", "WORKERS"]
     assert "No worker serves default" in shown.stderr
+
+
+def test_doctor_names_a_queue_that_its_tasks_have_left_but_not_their_later_runs(
+    shell: Any, client: Client, redis: Redis, keys: Keys
+) -> None:
+    hands.put_task(redis, keys, "job", spec=Spec(queue="mail"))
+    run = client.options(in_="1h").enqueue("job")
+    hands.put_task(redis, keys, "job", version=2)
+    detail = {check["name"]: check["detail"] for check in shell.json("doctor", code=1)["checks"]}
+    assert "mail" in detail["queues"]
+    run.cancel()
+    detail = {check["name"]: check["detail"] for check in shell.json("doctor", code=1)["checks"]}
+    assert "mail" not in detail["queues"]
 
 
 def test_a_later_run_is_cancelled(shell: Any, client: Client) -> None:
