@@ -78,8 +78,9 @@ def _with_zone(value: Moment, naive: datetime) -> str:
     """What to write instead of a time without a zone."""
     if not isinstance(value, str):
         return "write it with tzinfo=UTC or ZoneInfo('Europe/Berlin'), or value.astimezone() if it is this machine's local time"
-    text = naive.isoformat()
+    text = f"write {naive.isoformat()}Z for UTC"
     try:
-        return f"write {text}Z for UTC, or {naive.astimezone().isoformat()} for this machine's zone"
-    except (OverflowError, ValueError):  # a year that no zone of the system reaches
-        return f"write {text}Z for UTC"
+        local = naive.astimezone()
+    except (OverflowError, ValueError):  # a year that the system's zone does not reach
+        return text
+    return f"{text}, or {local.isoformat()} for this machine's zone" if local.utcoffset() else text
