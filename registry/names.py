@@ -22,12 +22,13 @@ _ALLOWED = {
     "namespace": (NAMESPACE, "1 to 64 of a-z 0-9 _ -, starting with a letter or digit"),
     "origin": (ORIGIN, "1 to 128 of A-Z a-z 0-9 _ . -, starting with a letter or digit"),
     "worker": (WORKER, "1 to 128 of A-Z a-z 0-9 _ . -, starting with a letter or digit"),
+    "scheduler": (WORKER, "1 to 128 of A-Z a-z 0-9 _ . -, starting with a letter or digit"),
     "run": (RUN, "1 to 128 of A-Z a-z 0-9 _ -"),
 }
 
 
 def check(kind: str, value: object) -> str:
-    """Return ``value`` if it is a valid name of that kind (``task``, ``queue``, ``namespace``, ``origin``, ``worker``, ``run``).
+    """Return ``value`` if it is a valid name of that kind (``task``, ``queue``, ``worker`` …: a key of the table above).
 
     Raises:
         InvalidInput: it is not; the message names kind, value and what is allowed.

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import signal
-import socket
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +16,7 @@ from redis.exceptions import RedisError
 from taskq.registry.effects import translate
 from taskq.registry.errors import InvalidInput
 from taskq.registry.names import check
+from taskq.registry.runtime.process import unique_name
 from taskq.registry.settings import Settings
 from taskq.worker.link.descendants import shield_process
 from taskq.worker.supervisor.supervisor import Plan, Supervisor
@@ -56,7 +55,7 @@ class FleetWorker:
         self.queues = tuple(check("queue", queue) for queue in names)
         if not self.queues:
             raise InvalidInput("a worker needs at least one queue")
-        self.name = check("worker", name or _default_name())
+        self.name = check("worker", name or unique_name())
         self.executors = executors if executors is not None else len(os.sched_getaffinity(0))
         if self.executors < 1:
             raise InvalidInput(f"executors must be at least 1, not {self.executors}")
@@ -94,11 +93,6 @@ class FleetWorker:
                 if self.dedicated:
                     signal.signal(number, signal.SIG_IGN)  # it is over: one more signal must not change the exit code
         return 0
-
-
-def _default_name() -> str:
-    host = "".join(char if char.isalnum() and char.isascii() else "-" for char in socket.gethostname()).strip("-") or "worker"
-    return f"{host[:64]}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def _with_server(settings: Settings, connection: Any) -> Settings:

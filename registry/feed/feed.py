@@ -48,6 +48,8 @@ class Feed:
         on_change: awaited with the changed tasks each time that the snapshot has moved, one call after the other and
             before `catch_up` returns: it should start work, not wait for it, and must not call `catch_up`.
         on_control: awaited with each message of the control channel that is a JSON object.
+        on_wake: for a scheduler: called for each message on the channel that wakes schedulers, which is listened to instead of the
+            control channel; what the message says is not looked at.
         ready: awaited before each attempt, for a process that notices in one place that Redis is away; None: the feed tries by itself.
     """
 
@@ -60,11 +62,13 @@ class Feed:
         on_change: OnChange,
         on_control: OnControl | None = None,
         *,
+        on_wake: Callable[[], None] | None = None,
         ready: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.snapshot = snapshot
         self._redis, self._keys, self._settings = redis, keys, settings
-        self._on_change, self._on_control, self._gate = on_change, on_control, ready
+        self._on_change, self._on_control, self._on_wake, self._gate = on_change, on_control, on_wake, ready
+        self._channel = keys.control if on_wake is None else keys.scheduler_wake
         self._lock = asyncio.Lock()
         self._started = self._finished = 0
         self._poked = asyncio.Event()
@@ -161,7 +165,7 @@ class Feed:
     async def _subscribed(self) -> None:
         pubsub = self._redis.pubsub()
         try:
-            await pubsub.subscribe(self._keys.changes, self._keys.control)
+            await pubsub.subscribe(self._keys.changes, self._channel)
             while True:
                 # The first messages are the server's confirmations: only a catch-up after those leaves no gap.
                 message = await pubsub.get_message(timeout=self._settings.poll)
@@ -172,8 +176,11 @@ class Feed:
                 await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
 
     async def _received(self, message: dict[str, Any]) -> None:
-        if message["type"] != "message" or message["channel"] != self._keys.control.encode():
+        if message["type"] != "message" or message["channel"] != self._channel.encode():
             self.poke()
+            return
+        if self._on_wake is not None:
+            self._on_wake()
             return
         request = _parsed(message["data"])
         if request is not None and self._on_control is not None:

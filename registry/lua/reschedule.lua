@@ -1,6 +1,8 @@
+#!lua flags=allow-oom
 -- reschedule.lua: adds and removes schedules as the registry says.
 -- KEYS: 1 lease of the leading scheduler, 2 due slots, 3 state of the schedules
--- ARGV: 1 lease's value, 2 how many are added, then for each of these: schedule, first slot in ms; then the schedules to remove
+-- ARGV: 1 lease's value, 2 how many are added, then for each of these: schedule, first slot in ms ('inf' for none);
+--       then the schedules to remove; at most 500 of both
 -- Returns: {'lost', now in ms} with nothing written | {'ok', now in ms}
 -- Atomic because: one who no longer leads must change nothing; a schedule that is there keeps its slot.
 --!include time.lua

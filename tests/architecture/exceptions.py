@@ -15,6 +15,7 @@ LATE_IMPORTS = {
     "taskq.registry": "lazy face of the room",
     "taskq.registry.inspection": "lazy face of the package: who describes a file must not pay for redis",
     "taskq.producer": "lazy face of the room",
+    "taskq.producer.scheduler": "lazy face of the package: rq-scheduler is imported only where it is asked for",
     "taskq.worker": "lazy face of the room",
     "taskq.worker.executor.loop": "inspection needs pydantic, and only throw-away executors inspect",
     "taskq.worker.executor.versions": "conversion needs pydantic and coroutines need asyncio; few tasks ask for either",

@@ -7,13 +7,14 @@ the supervisor, if that is one.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 from collections.abc import Collection
 from pathlib import Path
 
-_PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
+from taskq.registry.runtime.process import make_unreadable, process_control
+
+_PR_SET_CHILD_SUBREAPER = 36
 _ROUNDS = 20
 
 
@@ -77,7 +78,5 @@ def kill_orphans(known: Collection[int]) -> int:
 
 def shield_process() -> None:
     """Make this process unreadable to others of its user, and the reaper of what its children leave behind."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    for option, value in ((_PR_SET_DUMPABLE, 0), (_PR_SET_CHILD_SUBREAPER, 1)):
-        if libc.prctl(option, value, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), f"prctl({option}, {value})")
+    make_unreadable()
+    process_control(_PR_SET_CHILD_SUBREAPER, 1)
