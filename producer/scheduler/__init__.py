@@ -11,20 +11,22 @@
                           runs due later ──due.lua──▶ queues ◀──slot.lua── run, queue, next slot, state: one step
 
 **What stands in Redis.** `Keys.scheduler_due`: schedule → its due slot, ``inf`` where none is left (it stays, so that a
-schedule that has fired is known to have). `Keys.scheduler_state`: schedule → `ScheduleState`. A schedule is ``<task>|<its text>``: one whose
-text stays the same over a change of the task keeps its slot; a new one begins with the first slot after the change that
-brought it, even if no scheduler ran at that time.
+schedule that has fired is known to have). `Keys.scheduler_state`: schedule → `ScheduleState`. A schedule is ``<task>|<its text>``:
+one whose text stays the same over a change of the task keeps its slot; a new one begins with the first slot after the change
+that brought it, even if no scheduler ran at that time.
 
 **Why nothing is lost.** A slot is due until slot.lua has settled it, and that creates the run, queues it and writes the next slot in one
 step. Killed before it, the next leader finds the slot still due; killed after it, finds the next one. A lost reply is no
 answer: what stands in Redis is read again.
 
 **Why nothing is doubled.** slot.lua takes a step only if the lease is ours, the registry's revision is the one that was
-decided against, and slot and state are those that it was decided for. A step that is sent twice is refused (``gone``), and so is all
-that a leader writes after its lease was lost, be it woken from a stop of hours. Beneath that, the run's id is a hash of task, schedule and slot.
+decided against, and slot and state are those that it was decided for. A step that is sent twice is refused (``gone``), and so
+is all that a leader writes after its lease was lost, be it woken from a stop of hours. Beneath that, the run's id is a hash of
+task, schedule and slot.
 
-**Why a change is obeyed at once.** A change moves the revision, so that each slot that was decided before is refused (``moved``),
-the snapshot is brought up to date and the slot decided again: no slot of a schedule that was changed, paused or retired fires after that change.
+**Why a change is obeyed at once.** A change moves the revision, so that each slot that was decided before is refused
+(``moved``), the snapshot is brought up to date and the slot decided again: no slot of a schedule that was changed, paused or
+retired fires after that change.
 
 **The clock** is Redis'. upcoming.lua says what is due and what time it is; slot.lua refuses what is not due yet (``early``).
 This machine's clock only measures how long to sleep until the next due time, from the moment at which Redis was asked.

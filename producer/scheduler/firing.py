@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from taskq.producer.scheduler.calendar import Calendar, Entry
 from taskq.producer.scheduler.decisions import Standing, Step, decide
+from taskq.registry import clock
 from taskq.registry.effects import Arg, Call, Command, Op, Pipeline
 from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.registry.keys import Keys
@@ -64,6 +65,7 @@ class Round:
     """What one round has done, see `Firing.fire`. ``sound``: False where a schedule was not as it had been read."""
 
     outcome: Outcome = "done"
+    asked: float = 0.0
     now: int = 0
     next: int | None = None
     runs: int = 0
@@ -95,15 +97,16 @@ class Firing:
         """Go once around the due schedules, page by page; those that stay due are passed over by the next page.
 
         Returns:
-            a round whose ``outcome`` is ``lost`` where the lease is not ours any more, ``moved`` where the registry has a newer
-            revision than the snapshot (what is due may not be done, then), ``now`` is Redis' clock, ``next`` when a slot is due
-            again (``now``: already), both in ms, and ``runs`` counts the runs that were made.
+            a round. ``outcome`` is ``lost`` where the lease is not ours any more, ``moved`` where the registry has a newer revision
+            than the snapshot: then what is due may not be done. ``now`` is Redis' clock in ms, ``asked`` when it was asked by our
+            monotonic one in s, ``next`` when a slot is due again in ms (``now``: already); ``runs`` counts the runs that were made.
         """
         done, passed, pages, complete = Round(), 0, 0, False
         resumed = yield from self._resumed()
         taken = {due.name for due in resumed}
         while not complete:
             pages += 1
+            done.asked = clock.monotonic()
             reply = yield Call(load("upcoming"), [self._keys.scheduler_due, self._keys.scheduler_state], [passed, PAGE])
             done.now = int(reply[0])
             done.expect(int(reply[1]) if reply[1] else None)

@@ -28,11 +28,13 @@ class Tick:
     """What one tick has done.
 
     ``outcome`` is ``lost`` where the lease was not ours any more, ``moved`` where the registry has a newer revision than the
-    snapshot: then what is due may not be done. ``now`` is Redis' clock, ``next`` when something is due again (``now`` or
-    before: already), both in ms; None where nothing is to come. ``runs`` were made for slots, ``delayed`` were moved to their queues.
+    snapshot: then what is due may not be done. ``now`` is Redis' clock in ms, ``asked`` when it was asked by this machine's
+    monotonic one in s, ``next`` when something is due again in ms (``now`` or before: already), None where nothing is to come.
+    ``runs`` were made for slots, ``delayed`` were moved to their queues.
     """
 
     outcome: Outcome
+    asked: float = 0.0
     now: int = 0
     next: int | None = None
     runs: int = 0
@@ -82,12 +84,12 @@ class Ticker:
         fired = yield from self._firing.fire(lease)
         self._unsure = fired.outcome == "lost" or not fired.sound
         if fired.outcome != "done":
-            return Tick(fired.outcome, fired.now, fired.now, fired.runs)
+            return Tick(fired.outcome, fired.asked, fired.now, fired.now, fired.runs)
         moved = yield from move_due(self._keys, lease, events=self._events)
         if not moved.leads:
-            return Tick("lost", moved.now_ms)
+            return Tick("lost")
         fired.expect(moved.next_ms)
-        return Tick("done", fired.now, fired.next, fired.runs, moved.count)
+        return Tick("done", fired.asked, fired.now, fired.next, fired.runs, moved.count)
 
     def _look(self) -> Op[None]:
         """Learn which schedules stand in Redis, and which of them hold a slot."""
