@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -24,14 +25,14 @@ def connect(settings: Settings) -> redis.Redis:
         InvalidInput: the URL is malformed, or the file with its password can't be used.
     """
     backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
-    client: redis.Redis = _from_url(redis.Redis, settings, retry=Retry(backoff, _CLIENT_RETRIES))
+    client: redis.Redis = source.client(redis.Redis, settings, retry=Retry(backoff, _CLIENT_RETRIES))
     return client
 
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
     """The asyncio client for programs; the same as `connect` otherwise."""
     backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
-    client: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(backoff, _CLIENT_RETRIES))
+    client: redis.asyncio.Redis = source.client(redis.asyncio.Redis, settings, retry=AsyncRetry(backoff, _CLIENT_RETRIES))
     return client
 
 
@@ -43,7 +44,8 @@ def connect_worker(settings: Settings, *, blocking: float = 0.0) -> redis.asynci
         blocking: longest time in seconds that a command of this client blocks on purpose.
     """
     patience = settings.socket_timeout + blocking
-    client: redis.asyncio.Redis = _from_url(redis.asyncio.Redis, settings, retry=AsyncRetry(NoBackoff(), 0), socket_timeout=patience)
+    options = {"retry": AsyncRetry(NoBackoff(), 0), "socket_timeout": patience}
+    client: redis.asyncio.Redis = source.client(redis.asyncio.Redis, settings, **options)
     return client
 
 
@@ -56,3 +58,16 @@ def _from_url(client: Any, settings: Settings, **options: Any) -> Any:
         return client.from_url(url, socket_connect_timeout=settings.connect_timeout, protocol=2, health_check_interval=0, **options)
     except ValueError as error:
         raise InvalidInput(f"redis URL: {error}", hint="the form is redis://[user:password@]host:port/db or unix:///path") from None
+
+
+class Source:
+    """Where clients come from; the instance attribute may be replaced in tests (`taskq.testing` does).
+
+    ``client`` is given redis-py's class, the settings and the options of the connection.
+    """
+
+    def __init__(self) -> None:
+        self.client: Callable[..., Any] = _from_url
+
+
+source = Source()

@@ -1,10 +1,12 @@
-"""How a verdict is recorded: the arguments of ``finish.lua`` and ``release.lua`` for a claimed run. Pure."""
+"""How verdicts and log lines are recorded: the arguments of ``finish.lua`` and ``release.lua``, and commands. Pure."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from taskq.registry.keys import Keys
 from taskq.registry.model.event import RunEventType, run_event
 from taskq.registry.model.spec import Spec
 from taskq.registry.settings import Settings
@@ -13,6 +15,10 @@ from taskq.worker.runs.verdicts import Finish, Release, attempt_record, stored_r
 
 _EVENTS: dict[str, RunEventType] = {"finished": "succeeded", "failed": "failed", "canceled": "cancelled"}
 _DEFAULT = Spec.model_validate({})
+_PARTS = 3
+
+LogLine = tuple[str, str, str, str]
+"""A line of a log: the run, when, its level, its text."""
 
 
 def finish_args(run: Run, finish: Finish, settings: Settings) -> list[Any]:
@@ -77,3 +83,18 @@ def event_of(kind: RunEventType, run: Run, settings: Settings, **data: str) -> s
         cause=run.cause,
         **{name: value for name, value in data.items() if value},
     )
+
+
+def log_lines(run: Run, lines: Any) -> Iterator[LogLine]:
+    """Lines of a run as an executor sent them; what is no line is left out."""
+    for line in lines if isinstance(lines, list) else ():
+        if isinstance(line, list) and len(line) == _PARTS and isinstance(line[0], int | float) and math.isfinite(line[0]):
+            yield run.id, f"{line[0]:.6f}", str(line[1])[:32], str(line[2]).encode("utf-8", "replace").decode()
+
+
+def log_commands(lines: Sequence[LogLine], keys: Keys, settings: Settings) -> Iterator[tuple[Any, ...]]:
+    """The commands that append lines to the logs of their runs."""
+    for run, at, level, text in lines:
+        yield "XADD", keys.logs(run), "MAXLEN", "~", settings.log_lines, "*", "at", at, "level", level, "text", text
+    for run in {line[0] for line in lines}:
+        yield "EXPIRE", keys.logs(run), math.ceil(settings.log_ttl)

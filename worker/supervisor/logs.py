@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server, is_outage
+from taskq.worker.runs.recording import LogLine, log_commands, log_lines
 from taskq.worker.runs.run import Run
 
 log = logging.getLogger("taskq.worker")
@@ -18,7 +18,6 @@ _EVERY = 0.1
 _BATCH = 1_000
 # Lines that are held while Redis is away or slow; what comes beyond is counted and dropped. Outcomes matter more.
 _MOST = 20_000
-_PARTS = 3
 
 
 class Logs(Periodic):
@@ -26,19 +25,17 @@ class Logs(Periodic):
 
     def __init__(self, server: Server) -> None:
         super().__init__(server, "logs", _EVERY)
-        self._lines: list[tuple[str, str, str, str]] = []
+        self._lines: list[LogLine] = []
         self._dropped = 0
         self._writing = asyncio.Lock()
 
     def add(self, run: Run, lines: Any) -> None:
         """Lines of a run, as an executor sent them; what is no line is left out."""
-        if not isinstance(lines, list):
-            return
-        for line in lines:
+        for line in log_lines(run, lines):
             if len(self._lines) >= _MOST:
                 self._dropped += 1
-            elif isinstance(line, list) and len(line) == _PARTS and isinstance(line[0], int | float) and math.isfinite(line[0]):
-                self._lines.append((run.id, f"{line[0]:.6f}", str(line[1])[:32], _clean(str(line[2]))))
+            else:
+                self._lines.append(line)
 
     async def step(self) -> None:
         await self.flush()
@@ -68,15 +65,8 @@ class Logs(Periodic):
                 log.warning("%d log lines are refused and dropped: %s", len(batch), error)
             del self._lines[: len(batch)]
 
-    async def _write(self, batch: list[tuple[str, str, str, str]]) -> None:
-        keys, settings = self.server.keys, self.server.settings
+    async def _write(self, batch: list[LogLine]) -> None:
         async with self.server.redis.pipeline(transaction=False) as pipe:
-            for run, at, level, text in batch:
-                pipe.xadd(keys.logs(run), {"at": at, "level": level, "text": text}, maxlen=settings.log_lines, approximate=True)
-            for run in {line[0] for line in batch}:
-                pipe.expire(keys.logs(run), math.ceil(settings.log_ttl))
+            for command in log_commands(batch, self.server.keys, self.server.settings):
+                pipe.execute_command(*command)
             await pipe.execute()
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()
