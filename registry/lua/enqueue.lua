@@ -2,8 +2,9 @@
 -- KEYS: 1 revision, 2 rq:queues, 3 queue list, 4 index of all runs, 5 index of the task's runs, 6 events stream, 7 runs due later,
 --       8 RQ's scheduled registry of the queue, 9 (optional) idempotency key
 -- ARGV: 1 revision that the caller validated against ('' for any), 2 RQ's prefix, 3 RQ's queue name, 4 task, 5 RQ timeout in whole s,
---       6 cap of the indexes, 7 idempotency TTL in s, counted from when it is due, 8 trigger, 9 cause, 10 pinned version or '', 11 timeout override in s or '',
---       12 when: '' for now, ms since the epoch (what is past is now), or '+' and ms from now, from 1, 13 channel that wakes the scheduler,
+--       6 cap of the indexes, 7 idempotency TTL in s, counted from when it is due, 8 trigger, 9 cause, 10 pinned version or '',
+--       11 timeout override in s or '', 12 when: '' for now, ms since the epoch (what is past is now), or '+' and ms from now (from 1),
+--       13 channel that wakes the scheduler,
 --       then for each run, at most 1000: id, data, body of the queued event or '' (with the status that is to be expected)
 -- Returns: {'moved', revision} with nothing written | {'duplicate', run}
 --          | {'ok', now in s as text, due in ms or '' where it is now, 1 or 0 for each run: created or there before}
@@ -41,6 +42,8 @@ for at = FIRST, #ARGV, 3 do
   local run = ARGV[at]
   local job = rq .. ':job:' .. run
   if redis.call('EXISTS', job) == 1 then
+    -- Sent again: what was said of it the first time holds.
+    reply[3] = redis.call('HGET', job, 'due') or ''
     reply[#reply + 1] = 0
   else
     fields[2] = ARGV[at + 1]

@@ -53,6 +53,16 @@ def test_a_run_that_is_due_later_waits_beside_its_queue(server: Redis, keys: Key
     assert hands.claim(server, keys) == []
 
 
+def test_a_call_that_is_sent_twice_tells_the_first_time_and_makes_one_run(server: Redis, keys: Keys) -> None:
+    first = put(server, keys, f"+{HOUR}", "a", "b")
+    again = put(server, keys, f"+{2 * HOUR}", "a", "b")
+    assert (again[2], first[3:], again[3:]) == (first[2], [1, 1], [0, 0])
+    assert server.zscore(keys.scheduler_runs, "a") == int(first[2])
+    # And so it does after the time has come
+    assert put(server, keys, "1000", "a", "b")[2] == first[2]
+    assert server.llen(keys.rq_queue("default")) == 0
+
+
 def test_due_runs_are_moved_in_the_order_of_their_times_and_are_claimed_as_any_other(server: Redis, keys: Keys) -> None:
     for run in ("later", "first", "second"):
         put(server, keys, f"+{HOUR}", run)
