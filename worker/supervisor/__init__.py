@@ -2,7 +2,7 @@
 
 ::
 
-    queue ──bell──▶ claims ──▶ dispatch ──RUN──▶ executor ──FINISHED──▶ outcomes ──▶ finish.lua / release.lua
+    queue ──look──▶ claims ──▶ dispatch ──RUN──▶ executor ──FINISHED──▶ outcomes ──▶ finish.lua / release.lua
                       │           ▲  │                                      ▲
             revision ahead?       │  version not there yet             death, deadline (pool), expired lease (sweeper)
                       ▼           │  ▼
@@ -13,7 +13,7 @@ One loop a module, all of the same shape (`taskq.registry.runtime.loop.Loop`). S
 =============  =========================================  ======================================================
 module         does                                       owns
 =============  =========================================  ======================================================
-`claims`       waits for a bell and for room, claim.lua   whether the queues may hold more
+`claims`       waits for room and for a run, claim.lua    whether the queues may hold more
 `dispatch`     route → check parameters → executor        claimed runs that no executor has yet: a short backlog,
                                                           and runs that wait for their version
 `outcomes`     finish.lua and release.lua, in batches     outcomes that Redis has not confirmed
