@@ -41,10 +41,12 @@ TABLE: Table = {
         "logs": ("runs", "Print what a run logged."),
         "cancel": ("runs", "Cancel runs that wait."),
         "queues": ("fleet", "List the queues with their depth and workers."),
+        "schedules": ("scheduler", "List the schedules: when they fire next, when they last did."),
     },
     "Fleet": {
         "worker": ("worker", "Run a worker."),
         "workers": ("fleet", "List the workers."),
+        "scheduler": ("scheduler", "Run a scheduler; further ones stand by."),
         "events": ("fleet", "Stream what happens, one event a line."),
         "doctor": ("doctor", "Check server and fleet, and say what to do."),
         "completion": ("completion", "Print the shell completion script."),

@@ -20,15 +20,18 @@ from taskq.cli.overview import failed_loads, queue_rows, server_time
 from taskq.cli.session import Session, session
 from taskq.cli.tables import table
 from taskq.cli.words import counted, last_line
+from taskq.producer.scheduler.listing import read_schedules
 from taskq.registry.changes.fleet import beating_workers, live_workers
 from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.model.worker import WorkerReport
+from taskq.registry.runtime.schedulers import live_schedulers
 
 _OLDEST_SERVER = (7, 0)
 _SLOW = 0.05  # seconds for one round trip
 _SKEW = 1.0
 _FULL = 0.9
 _SHOWN = 3
+_HUNG = 30.0  # seconds without a look at what is due
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -47,10 +50,10 @@ class Check:
     examples="""
     taskq doctor
     taskq doctor --json | jq '.checks[] | select(.ok | not)'
-    taskq doctor --here                     # the health check of a worker's container
+    taskq doctor --here                     # the health check of a worker's or scheduler's container
     """,
 )
-@click.option("--here", is_flag=True, help="Only whether a worker of this host is alive.")
+@click.option("--here", is_flag=True, help="Only whether a worker or scheduler of this host is alive.")
 def doctor_command(options: Options, *, here: bool) -> None:
     """Check server and fleet, and say what to do; exit 1 if something is not well."""
     with session(options) as opened:
@@ -88,6 +91,7 @@ def examine(opened: Session) -> list[Check]:
         partial(_behind, opened, workers),
         partial(_queues, opened),
         partial(_loads, opened, workers),
+        partial(_scheduler, opened),
     ]
     return [_safely(make) for make in remote] + _local()
 
@@ -96,10 +100,13 @@ def _here(opened: Session) -> Check:
     host = socket.gethostname()
     try:
         names = [report.worker for report in opened.perform(beating_workers(opened.keys, opened.settings)) if report.host == host]
+        names += [report.scheduler for report in opened.perform(live_schedulers(opened.keys, opened.settings)) if report.host == host]
     except ServerUnreachable as error:
         return Check("here", ok=False, detail=error.message, fix=error.hint or None)
     if not names:
-        return Check("here", ok=False, detail=f"no worker of {host} is alive", fix="see its log; a fresh one needs a few seconds")
+        return Check(
+            "here", ok=False, detail=f"no worker or scheduler of {host} is alive", fix="see its log; a fresh one needs a few seconds"
+        )
     return Check("here", ok=True, detail=f"alive on {host}: {_few(names)}")
 
 
@@ -198,6 +205,27 @@ def _loads(opened: Session, workers: list[WorkerReport]) -> Check:
         fix = f"see `taskq rollout {task}`; `taskq rollback {task} -m REASON`"
         return Check("loads", ok=False, detail=f"can't be loaded: {_few(named)}", fix=fix)
     return Check("loads", ok=True, detail="every routed version is loaded where it was tried")
+
+
+def _scheduler(opened: Session) -> Check:
+    alive = opened.perform(live_schedulers(opened.keys, opened.settings))
+    schedules = len(opened.perform(read_schedules(opened.keys, fired=False)))
+    delayed = int(opened.ask("ZCARD", opened.keys.scheduler_runs))
+    work = f"{counted(schedules, 'schedule')}, {counted(delayed, 'delayed run')}"
+    start = "start one: `taskq scheduler` (or `taskq up`)"
+    if not alive:
+        if schedules or delayed:
+            return Check("scheduler", ok=False, detail=f"none is alive: {work} wait", fix=start)
+        return Check("scheduler", ok=True, detail="none is alive, and none is needed: no schedules, no delayed runs")
+    named = _few([report.scheduler for report in alive])
+    leader = alive[0]
+    if leader.state != "leader":
+        fix = f"ask again in a few seconds; then see their logs, or {start}"
+        return Check("scheduler", ok=False, detail=f"none of {named} leads: {work} wait", fix=fix)
+    silent = leader.heartbeat - (leader.last_tick or leader.started_at)
+    if silent > _HUNG:
+        return Check("scheduler", ok=False, detail=f"{leader.scheduler} leads, and has done nothing for {silent:.0f} s", fix="see its log")
+    return Check("scheduler", ok=True, detail=f"{leader.scheduler} leads, {len(alive) - 1} standing by; {work}")
 
 
 def _local() -> list[Check]:

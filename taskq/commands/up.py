@@ -30,7 +30,7 @@ _COLORS = ("cyan", "magenta", "green", "yellow", "blue")
 @click.option("--queues", default="default", show_default=True, metavar="A,B", help="Queues that the workers serve.")
 @click.option("--redis-port", type=click.IntRange(1, 65535), metavar="P", help="Let the server listen on 127.0.0.1:P as well.")
 def up_command(options: Options, *, workers: int, executors: int, queues: str, redis_port: int | None) -> None:
-    """Run everything on this machine: a Redis server and workers, in this folder.
+    """Run everything on this machine: a Redis server, a scheduler and workers, in this folder.
 
     The server keeps its data in .taskq/ and listens on a socket there; every other command in this folder or below finds
     it. What dies is started again. Ctrl-C stops all of it; a second Ctrl-C does not wait for running tasks.

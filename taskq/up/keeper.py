@@ -1,4 +1,4 @@
-"""The keeper: starts the server and the workers, keeps them running, and stops them in the right order."""
+"""The keeper: starts the server, the scheduler and the workers, keeps them running, and stops them in the right order."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from taskq.registry.connect import connect_worker
 from taskq.registry.effects import run_async
 from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.keys import Keys
+from taskq.registry.runtime.schedulers import live_schedulers
 from taskq.registry.settings import Settings
 from taskq.up.child import Child, Listener
 from taskq.up.home import Home
 from taskq.up.server import Server, find_binary
 from taskq.worker.link.descendants import kill_orphans, shield_process
 
-SERVER = "redis"
+SERVER, SCHEDULER = "redis", "scheduler"
 _SERVER_START = 10.0
 _WORKER_START = 20.0
+_RESIGN = 8.0  # longer than a scheduler's last tick
 _DRAIN = 20.0  # longer than a worker's own grace
 _KILLED = 3.0
 _LINGER = 0.5
@@ -129,8 +131,10 @@ class _Keeper:
         self._publish()
         ours = {"TASKQ_REDIS_URL": self._server.url, "TASKQ_REDIS_PASSWORD_FILE": "", "TASKQ_NAMESPACE": self._plan.namespace}
         environment = dict(os.environ) | ours
+        self._add(SCHEDULER, _argv("scheduler", SCHEDULER), environment)
+        worker = ("--executors", str(self._plan.executors), "--queues", ",".join(self._plan.queues))
         for number in range(1, self._plan.workers + 1):
-            self._add(f"worker-{number}", _worker_argv(self._plan, f"worker-{number}"), environment)
+            self._add(f"worker-{number}", _argv("worker", f"worker-{number}", *worker), environment)
         self._publish()
         async with self._fleet() as missing:
             await self._until(_negated(missing), _WORKER_START)
@@ -162,14 +166,16 @@ class _Keeper:
 
     @contextlib.asynccontextmanager
     async def _fleet(self) -> AsyncIterator[Callable[[], Awaitable[set[str]]]]:
-        """A function that tells which workers are not ready yet."""
+        """A function that tells which workers are not ready yet, and whether the scheduler does not lead yet."""
         keys = Keys(self._settings.namespace, self._settings.rq_prefix)
         client = connect_worker(self._settings)
 
         async def missing() -> set[str]:
             wanted = {child.pid: child.name for child in self._children[1:] if child.pid}
-            reports = await run_async(live_workers(keys, self._settings), client)
-            ready = {report.pid for report in reports if report.state != "starting"}
+            workers = await run_async(live_workers(keys, self._settings), client)
+            schedulers = await run_async(live_schedulers(keys, self._settings), client)
+            ready = {report.pid for report in workers if report.state != "starting"}
+            ready |= {report.pid for report in schedulers if report.state == "leader"}
             return {name for pid, name in wanted.items() if pid not in ready}
 
         try:
@@ -192,16 +198,17 @@ class _Keeper:
         where = f"{self._home.path.name}/{self._home.socket.name}"
         if self._plan.port:
             where += f" and 127.0.0.1:{self._plan.port}"
-        rows = [Row(SERVER, self._children[0].pid, version, where)]
+        server, scheduler, *workers = self._children
+        rows = [Row(SERVER, server.pid, version, where), Row(SCHEDULER, scheduler.pid, "leads", "schedules, delayed runs")]
         served = f"queue{'s' if len(self._plan.queues) > 1 else ''} {', '.join(self._plan.queues)}"
         what = f"{self._plan.executors} executor{'s' if self._plan.executors > 1 else ''}"
-        return rows + [Row(child.name, child.pid, what, served) for child in self._children[1:]]
+        return rows + [Row(child.name, child.pid, what, served) for child in workers]
 
     async def _end(self) -> None:
-        """The workers first, so that they can record what they finished; the server last."""
-        workers, servers = self._children[1:], self._children[:1]
-        await self._end_of(workers, _DRAIN)
-        await self._end_of(servers, _KILLED)
+        """The scheduler first, so that nothing new comes; then the workers, which record what they finished; the server last."""
+        servers, schedulers, workers = self._children[:1], self._children[1:2], self._children[2:]
+        for children, grace in ((schedulers, _RESIGN), (workers, _DRAIN), (servers, _KILLED)):
+            await self._end_of(children, grace)
 
     async def _end_of(self, children: list[Child], grace: float) -> None:
         """SIGTERM; again when the grace is over or Ctrl-C came again, which ends a worker's executors at once; then SIGKILL."""
@@ -240,13 +247,12 @@ async def _all_ended(children: list[Child], within: float) -> bool:
     return all(await asyncio.gather(*(child.ended(within) for child in children)))
 
 
-def _worker_argv(plan: Plan, name: str) -> Callable[[int], list[str]]:
-    """A worker's command line; each start has a name of its own, so that nothing of the dead one counts for it."""
+def _argv(command: str, name: str, *options: str) -> Callable[[int], list[str]]:
+    """A child's command line; each start has a name of its own, so that nothing of the dead one counts for it."""
 
     def argv(starts: int) -> list[str]:
         named = f"{name}.{starts + 1}" if starts else name
-        options = ["--name", named, "--executors", str(plan.executors), "--queues", ",".join(plan.queues)]
-        return [sys.executable, "-m", "taskq", "worker", *options]
+        return [sys.executable, "-m", "taskq", command, "--name", named, *options]
 
     return argv
 

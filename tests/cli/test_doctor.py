@@ -13,6 +13,7 @@ from taskq.cli.overview import clock_skew
 from taskq.commands.doctor import _clock, _memory, _server
 from taskq.registry import clock
 from taskq.registry.keys import Keys
+from taskq.registry.model.scheduler import SchedulerReport
 from taskq.registry.model.spec import Spec
 from taskq.registry.model.worker import LoadReport, WorkerReport
 
@@ -29,6 +30,12 @@ def report(redis: Redis, keys: Keys, **fields: Any) -> None:
     made = WorkerReport.model_validate({"worker": "w1", "state": "idle", "queues": ("default",), "executors": 2} | fields)
     redis.hset(keys.worker("w1"), "status", made.dump())
     redis.zadd(keys.workers, {"w1": clock.now()})
+
+
+def report_scheduler(redis: Redis, keys: Keys, **fields: Any) -> None:
+    now = clock.now()
+    made = SchedulerReport.model_validate({"scheduler": "s1", "state": "leader", "heartbeat": now, "started_at": now} | fields)
+    redis.hset(keys.schedulers, "s1", made.dump())
 
 
 def test_a_fleet_that_is_well_is_exit_0(shell: Any, own_server: Any, keys: Keys) -> None:
@@ -69,7 +76,7 @@ def test_here_is_well_as_long_as_a_worker_of_this_host_reports_itself(shell: Any
         return dict(check)
 
     host = socket.gethostname()
-    assert f"no worker of {host} is alive" in here(1)["detail"]
+    assert f"no worker or scheduler of {host} is alive" in here(1)["detail"]
     report(redis, keys, host="elsewhere")
     here(1)
     report(redis, keys, host=host)
@@ -78,6 +85,32 @@ def test_here_is_well_as_long_as_a_worker_of_this_host_reports_itself(shell: Any
     here(0)
     redis.zadd(keys.workers, {"w1": clock.now() - 60})
     here(1)
+
+
+def test_here_is_well_where_a_scheduler_of_this_host_reports_itself(shell: Any, redis: Redis, keys: Keys) -> None:
+    report_scheduler(redis, keys, host=socket.gethostname())
+    assert "s1" in shell.json("doctor", "--here")["checks"][0]["detail"]
+
+
+def test_schedules_without_a_scheduler_are_not_well(shell: Any, redis: Redis, keys: Keys) -> None:
+    def check() -> dict[str, Any]:
+        checks = {row["name"]: row for row in shell.json("doctor", code=1)["checks"]}
+        return dict(checks["scheduler"])
+
+    put_task(redis, keys, "idle")
+    assert check()["ok"]
+    redis.zadd(keys.scheduler_runs, {"later": 1})
+    assert check()["detail"] == "none is alive: 0 schedules, 1 delayed run wait"
+    put_task(redis, keys, "job", spec=Spec(every=5.0, cron="0 6 * * *"))
+    assert check()["detail"] == "none is alive: 2 schedules, 1 delayed run wait"
+    assert "taskq scheduler" in check()["fix"]
+    report_scheduler(redis, keys, state="standby")
+    assert "none of s1 leads" in check()["detail"]
+    report_scheduler(redis, keys, started_at=clock.now() - 100, last_tick=clock.now() - 90)
+    assert "has done nothing for 90 s" in check()["detail"]
+    report_scheduler(redis, keys)
+    assert check() | {"detail": ""} == {"name": "scheduler", "ok": True, "detail": "", "fix": None}
+    assert check()["detail"] == "s1 leads, 0 standing by; 2 schedules, 1 delayed run"
 
 
 def test_here_fails_where_the_server_does_not_answer(shell: Any) -> None:

@@ -21,6 +21,8 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 from support.waiting import until
 
+from taskq.registry.keys import Keys
+
 TASKQ = [sys.executable, "-m", "taskq"]
 
 
@@ -54,10 +56,10 @@ class Up:
     def pids(self) -> dict[str, int]:
         return {row["name"]: row["pid"] for row in json.loads((self.home / "up.json").read_text())["processes"]}
 
-    def taskq(self, *words: str, code: int = 0) -> str:
+    def taskq(self, *words: str, code: int = 0, output: str = "") -> str:
         done = subprocess.run([*TASKQ, *words], cwd=self.folder, env=self.environ, capture_output=True, text=True, check=False)
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stderr}\n{self.told()}"
-        return done.stdout if code == 0 else done.stderr
+        return str(getattr(done, output or ("stderr" if code else "stdout")))
 
     def redis(self) -> Redis:
         return Redis(unix_socket_path=str(self.home / "redis.sock"))
@@ -93,8 +95,10 @@ def test_other_commands_find_it_from_the_folder_and_below(up: Up) -> None:
     below.mkdir(parents=True)
     done = subprocess.run([*TASKQ, "queues", "--json"], cwd=below, env=up.environ, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
-    (row,) = up.events("ready")[0]["processes"]
-    assert (row["name"], row["pid"]) == ("redis", up.pids()["redis"])
+    (ready,) = up.events("ready")
+    assert {row["name"]: row["pid"] for row in ready["processes"]} == up.pids()
+    assert set(up.pids()) == {"redis", "scheduler"}
+    assert ready["late"] == []
 
 
 def test_a_second_one_in_the_folder_is_a_conflict(up: Up) -> None:
@@ -134,6 +138,30 @@ def test_a_killed_one_leaves_nothing_that_the_next_one_minds(up: Up) -> None:
     with again.redis() as client:
         assert client.get("kept") == b"yes"
     assert again.end() == 0
+
+
+def test_its_scheduler_leads_before_it_is_ready_and_a_killed_one_is_replaced(up: Up) -> None:
+    checks = {check["name"]: check for check in json.loads(up.taskq("doctor", "--json", code=1, output="stdout"))["checks"]}
+    assert checks["scheduler"]["detail"] == "scheduler leads, 0 standing by; 0 schedules, 0 delayed runs"
+    before = up.pids()["scheduler"]
+    os.kill(before, signal.SIGKILL)
+    (again,) = until(lambda: up.events("restarted"), 10)
+    assert (again["name"], again["pid"]) == ("scheduler", up.pids()["scheduler"])
+    assert again["pid"] != before
+    until(lambda: "scheduler.2 leads" in up.told(), 10)
+
+
+def test_the_scheduler_is_stopped_before_the_server_and_hands_its_lead_back(up: Up) -> None:
+    lease = Keys().scheduler_lease
+    with up.redis() as client:
+        assert client.get(lease)
+        up.process.send_signal(signal.SIGINT)
+        # An append-only file has what was written last: the lead is gone before the server is.
+        up.process.wait(20)
+    again = Up(up.folder, "--workers", "0")
+    assert again.end() == 0
+    told = again.told()
+    assert "stands by" not in told, told
 
 
 def test_a_port_comes_with_a_password_that_no_argument_shows(folder: Path) -> None:
