@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -123,3 +124,12 @@ def test_ctrl_c_while_a_command_is_imported_exits_130(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("taskq.cli.group.importlib.import_module", interrupted)
     assert CliRunner().invoke(taskq, ["list"]).exit_code == 130
+
+
+def test_the_first_process_of_a_container_ends_on_sigterm_before_its_command_has_begun() -> None:
+    script = (
+        "import os, signal; os.getpid = lambda: 1\nfrom taskq.__main__ import end_on_sigterm\nend_on_sigterm()\nsignal.raise_signal(15)"
+    )
+    for first, code in ((True, 143), (False, -signal.SIGTERM)):
+        text = script if first else script.replace("os.getpid = lambda: 1", "")
+        assert subprocess.run([sys.executable, "-c", text], check=False).returncode == code
