@@ -88,6 +88,8 @@ def test_it_shows_a_run_and_ctrl_c_leaves_nothing(up: Up) -> None:
     up.until_said("Ctrl-C here ends all of it")
     text = up.log.read_text()
     assert '"read": 2050' in text and '"bad": 4' in text
+    assert "cron 0 6 * * * Europe/Berlin" in text
+    assert "fires by itself" in text and "Nothing has fired" not in text
     assert {"clean_logs", "daily_report", "push_messages", "sync_orders"} <= set(text.split())
 
     os.killpg(up.process.pid, signal.SIGINT)  # what a terminal does
