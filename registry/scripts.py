@@ -35,34 +35,41 @@ _INCLUDE = re.compile(r"^--!include (\w+\.lua)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """One Lua script: its name, text and SHA-1."""
+    """One Lua script: its name, text and SHA-1; ``plain`` is the same without a shebang."""
 
     name: str
     text: str
     sha: str = field(init=False)
-    plain: str = field(init=False)
+    plain: Script = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha", hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest())
-        object.__setattr__(self, "plain", re.sub(r"\A#!.*\n", "", self.text))
+        plain = re.sub(r"\A#!.*\n", "", self.text)
+        object.__setattr__(self, "plain", self if plain == self.text else Script(self.name, plain))
 
     def call(self, redis: Redis, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run it on a blocking client and return its reply."""
+        script = self._for(redis)
         try:
-            return redis.evalsha(self.sha, len(keys), *keys, *args)
+            return redis.evalsha(script.sha, len(keys), *keys, *args)
         except NoScriptError:
-            return redis.eval(self._for(redis), len(keys), *keys, *args)
+            return redis.eval(script.text, len(keys), *keys, *args)
 
     async def call_async(self, redis: AsyncRedis, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run it on an asyncio client and return its reply."""
+        script = self._for(redis)
         try:
-            return await redis.evalsha(self.sha, len(keys), *keys, *args)
+            return await redis.evalsha(script.sha, len(keys), *keys, *args)
         except NoScriptError:
-            return await redis.eval(self._for(redis), len(keys), *keys, *args)
+            return await redis.eval(script.text, len(keys), *keys, *args)
 
-    def _for(self, redis: object) -> str:
-        fake = any(kind.__module__.startswith("fakeredis") for kind in type(redis).__mro__)
-        return self.plain if fake else self.text
+    def _for(self, redis: object) -> Script:
+        return self.plain if _is_fake(type(redis)) else self
+
+
+@cache
+def _is_fake(client: type) -> bool:
+    return any(kind.__module__.startswith("fakeredis") for kind in client.__mro__)
 
 
 @cache
