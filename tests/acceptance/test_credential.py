@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 from redis import Redis
-from support.command import Command
+from support.command import Command, as_a_user
 from support.waiting import until
 
 from taskq.registry.settings import Settings
@@ -47,16 +45,6 @@ def spy() -> dict:
         "parent_mem": read(f"/proc/{parent}/mem"),
     }
 """
-
-
-def as_a_user(argv: list[str]) -> list[str]:
-    """Root without these capabilities sees of /proc what a user sees of processes of the same uid."""
-    if os.geteuid() != 0:
-        return argv
-    if not shutil.which("setpriv"):
-        pytest.fail("running as root, this test needs setpriv (util-linux)")
-    gone = "-sys_ptrace,-perfmon,-sys_admin"
-    return ["setpriv", f"--bounding-set={gone}", f"--inh-caps={gone}", *argv]
 
 
 @pytest.mark.parametrize("given", ["environment", "argument"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from support.waiting import until
 
 from taskq.registry.settings import Settings
@@ -92,3 +94,13 @@ class Command:
 def executors_of(worker: subprocess.Popen[bytes]) -> set[int]:
     """Pids of a worker's child processes."""
     return {child.pid for child in psutil.Process(worker.pid).children()}
+
+
+def as_a_user(argv: list[str]) -> list[str]:
+    """Root without these capabilities sees of /proc what a user sees of processes of the same uid."""
+    if os.geteuid() != 0:
+        return argv
+    if not shutil.which("setpriv"):
+        pytest.fail("running as root, this test needs setpriv (util-linux)")
+    gone = "-sys_ptrace,-perfmon,-sys_admin"
+    return ["setpriv", f"--bounding-set={gone}", f"--inh-caps={gone}", *argv]
