@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import redis
 import redis.asyncio
@@ -71,3 +72,27 @@ class Source:
 
 
 source = Source()
+
+
+def with_server(settings: Settings, connection: Any) -> Settings:
+    """The settings of a process that makes connections of its own, since a client belongs to its thread, to the server of ``connection``.
+
+    Args:
+        settings: which the others are taken from.
+        connection: a client of redis-py, or a URL; None for the settings' own server.
+    """
+    if connection is None:
+        return settings
+    if isinstance(connection, str):
+        return settings.model_copy(update={"redis_url": connection})
+    # A client has told its password, or needs none: the file's belongs to another server.
+    return settings.model_copy(update={"redis_url": _url_of(connection.connection_pool.connection_kwargs), "redis_password_file": None})
+
+
+def _url_of(options: dict[str, Any]) -> str:
+    password, user, database = options.get("password"), options.get("username") or "", options.get("db") or 0
+    credential = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
+    if options.get("path"):
+        return f"unix://{credential}{options['path']}?db={database}"
+    scheme = "rediss" if options.get("ssl") or "ssl_cert_reqs" in options else "redis"
+    return f"{scheme}://{credential}{options.get('host', 'localhost')}:{options.get('port', 6379)}/{database}"

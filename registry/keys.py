@@ -224,6 +224,10 @@ class RqKeys(Prefixes):
         """list: ids of queued runs; RQ pushes right and pops left."""
         return f"{self.rq}:queue:{self.queue_name(queue)}"
 
+    def rq_any_queue(self, name: str) -> str:
+        """list: a queue by RQ's own name of it, ours or somebody else's."""
+        return f"{self.rq}:queue:{name}"
+
     @property
     def rq_queues(self) -> str:
         """set: keys of all queues."""

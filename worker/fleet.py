@@ -9,10 +9,10 @@ import signal
 import threading
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote
 
 from redis.exceptions import RedisError
 
+from taskq.registry.connect import with_server
 from taskq.registry.effects import translate
 from taskq.registry.errors import InvalidInput
 from taskq.registry.names import check
@@ -50,7 +50,7 @@ class FleetWorker:
         executors: int | None = None,
         dedicated: bool = False,
     ) -> None:
-        self.settings = _with_server(settings or Settings.load(), connection)
+        self.settings = with_server(settings or Settings.load(), connection)
         names = (queues,) if isinstance(queues, str) else tuple(dict.fromkeys(queues))
         self.queues = tuple(check("queue", queue) for queue in names)
         if not self.queues:
@@ -93,22 +93,3 @@ class FleetWorker:
                 if self.dedicated:
                     signal.signal(number, signal.SIG_IGN)  # it is over: one more signal must not change the exit code
         return 0
-
-
-def _with_server(settings: Settings, connection: Any) -> Settings:
-    if connection is None:
-        return settings
-    if isinstance(connection, str):
-        return settings.model_copy(update={"redis_url": connection})
-    # A client has told its password, or needs none: the file's belongs to another server.
-    return settings.model_copy(update={"redis_url": _url_of(connection.connection_pool.connection_kwargs), "redis_password_file": None})
-
-
-def _url_of(options: dict[str, Any]) -> str:
-    """The URL of a client's server: the worker makes connections of its own, since a client belongs to its thread."""
-    password, user, database = options.get("password"), options.get("username") or "", options.get("db") or 0
-    credential = f"{quote(user, safe='')}:{quote(password, safe='')}@" if password else ""
-    if options.get("path"):
-        return f"unix://{credential}{options['path']}?db={database}"
-    scheme = "rediss" if options.get("ssl") or "ssl_cert_reqs" in options else "redis"
-    return f"{scheme}://{credential}{options.get('host', 'localhost')}:{options.get('port', 6379)}/{database}"

@@ -13,8 +13,10 @@ from taskq.cli.options import Options, command
 from taskq.cli.session import session
 from taskq.cli.tables import MANY, table
 from taskq.cli.words import ago, local
+
+# As a package: `FleetScheduler`, which loads RQ, is loaded when it is asked for, not by `taskq schedules`.
+from taskq.producer import scheduler
 from taskq.producer.scheduler.listing import read_schedules
-from taskq.producer.scheduler.process import run_scheduler
 from taskq.registry.runtime.schedulers import live_schedulers
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -36,7 +38,7 @@ def scheduler_command(options: Options, *, name: str | None, verbose: bool) -> N
     Of several schedulers one leads and the others stand by. SIGTERM or Ctrl-C ends it and hands the lead on at once.
     """
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format=_LOG_FORMAT)
-    raise click.exceptions.Exit(run_scheduler(settings_of(options), name, dedicated=True))
+    scheduler.FleetScheduler(settings=settings_of(options), name=name, registry=True).run(dedicated=True)
 
 
 @command(

@@ -28,6 +28,7 @@ SPELT_KEYS: dict[str, str] = {}
 ENVIRONMENT = {
     "taskq.cli.secrecy": "starts the same program again with the password in the environment instead of the arguments",
     "taskq.cli.tables": "COLUMNS is the terminal's width, no setting of ours",
+    "taskq.producer.scheduler.jobs.times": "TZ is the machine's time zone, no setting of ours",
     "taskq.up.keeper": "hands its environment on to the processes that it starts",
 }
 

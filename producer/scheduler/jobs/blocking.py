@@ -1,0 +1,206 @@
+"""The life of a `FleetScheduler` that serves its own jobs, over the blocking connection that it was made with.
+
+A look asks for the lead, moves what is due, and says how long to sleep; the channel that wakes schedulers ends the sleep sooner. An
+outage of Redis is waited out. SIGTERM and SIGINT raise SystemExit wherever it is, as in rq-scheduler: each step is one script, so
+that none is left half done, and the lead and the record of its birth are given back on the way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from taskq.producer.scheduler.jobs.handover import Mover
+from taskq.producer.scheduler.leadership import Lead, lead, lease_of, resign
+from taskq.registry import clock
+from taskq.registry.backoff import Backoff
+from taskq.registry.effects import run_sync
+from taskq.registry.errors import TaskqError
+from taskq.registry.keys import Keys
+from taskq.registry.runtime.server import is_outage
+from taskq.registry.settings import Settings
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger("taskq.scheduler")
+_TROUBLE: Final = (RedisError, OSError, TaskqError)
+_RENEWALS: Final = 3
+_BEHIND: Final = 0.005
+_CONFIRMATION: Final = 5.0
+_HEARTBEAT: Final = 1.0
+
+
+class Hold:
+    """The lead of moving jobs, as one scheduler has it.
+
+    Args:
+        connection: where. ``settings``, ``keys``: of the namespace. ``who``: the scheduler's name.
+    """
+
+    def __init__(self, connection: Redis, settings: Settings, keys: Keys, who: str) -> None:
+        self._redis, self._keys, self._who = connection, keys, who
+        self._lease = lease_of(settings)
+        self._token, self._renew_at = "", 0.0
+
+    @property
+    def value(self) -> str:
+        """What the script compares with the lease; ``""`` without the lead."""
+        return f"{self._token}|{self._who}" if self._token else ""
+
+    def take(self) -> Lead:
+        """Take the lead or renew it."""
+        began = clock.monotonic()
+        answer = run_sync(lead(self._keys, self._keys.scheduler_jobs_lease, self._who, self._token, self._lease), self._redis)
+        self._token, self._renew_at = answer.token, began + self._lease / _RENEWALS
+        return answer
+
+    def give_up(self) -> None:
+        """Give the lead up, if it is ours."""
+        token, self._token = self._token, ""
+        if token:
+            run_sync(resign(self._keys.scheduler_jobs_lease, self._who, token, self._keys.scheduler_wake), self._redis)
+
+    def look(self, mover: Mover) -> float:
+        """Keep the lead, or ask for it, and move what is due; returns the seconds to the next look."""
+        if not self._token or clock.monotonic() >= self._renew_at:
+            answer = self.take()
+            if not answer.token:
+                pause = self._lease / _RENEWALS
+                return pause if answer.left < 0 else min(pause, answer.left + _BEHIND)
+        moved = run_sync(mover.move_due(self.value), self._redis)
+        if not moved.leads:
+            self._token = ""
+            return 0.0
+        pause = max(0.0, self._renew_at - clock.monotonic())
+        return pause if moved.next is None else max(0.0, min(pause, moved.next - moved.now))
+
+
+class Living(Protocol):
+    """What lives: a `FleetScheduler`."""
+
+    connection: Any
+    settings: Settings
+    keys: Keys
+
+    @property
+    def key(self) -> str: ...
+    def register_birth(self) -> None: ...
+    def register_death(self) -> None: ...
+    def heartbeat(self) -> None: ...
+    def remove_lock(self) -> None: ...
+
+
+class Life:
+    """From birth to death.
+
+    Args:
+        scheduler: whose. ``look``: does what is due; returns how long to sleep, in s.
+    """
+
+    def __init__(self, scheduler: Living, look: Callable[[], float]) -> None:
+        self._scheduler, self._look = scheduler, look
+        self._pubsub: Any = None
+        self._backoff = Backoff(0.2, 4.0)
+        self._beat_at = 0.0
+
+    def live(self, *, once: bool = False) -> None:
+        """Look, sleep, look again, until a signal raises SystemExit; ``once``: one look.
+
+        Raises:
+            ValueError: a scheduler of this name is alive.
+        """
+        self._scheduler.register_birth()
+        with _ended_by_signals():
+            try:
+                if once:
+                    self._look()
+                while not once:
+                    self._round()
+            finally:
+                self._close()
+                for tidy in (self._scheduler.remove_lock, self._scheduler.register_death):
+                    with contextlib.suppress(*_TROUBLE):  # Redis may be away: the lead and the record end by themselves
+                        tidy()
+
+    def _round(self) -> None:
+        try:
+            self._listen()
+            pause = self._look()
+            self._heartbeat()
+        except _TROUBLE as error:
+            self._close()
+            if self._backoff.failures == 0:
+                log.warning("Redis is away (%s)" if is_outage(error) else "Redis refused (%s); it is tried again", error)
+            time.sleep(self._backoff.next())
+            return
+        if self._backoff.failures:
+            self._backoff.reset()
+            log.warning("Redis is back")
+        with contextlib.suppress(*_TROUBLE):  # the next look meets it again
+            self._sleep(pause)
+
+    def _heartbeat(self) -> None:
+        now = clock.monotonic()
+        if now < self._beat_at:
+            return
+        self._beat_at = now + _HEARTBEAT
+        self._scheduler.heartbeat()
+        if self._backoff.failures and not self._scheduler.connection.exists(self._scheduler.key):
+            self._scheduler.register_birth()  # it has expired in the outage
+
+    def _listen(self) -> None:
+        """Listen to the channel; what is published from now on is heard."""
+        if self._pubsub is not None or not self._scheduler.settings.pubsub:
+            return
+        self._pubsub = self._scheduler.connection.pubsub()
+        self._pubsub.subscribe(self._scheduler.keys.scheduler_wake)
+        if self._pubsub.get_message(timeout=_CONFIRMATION) is None:
+            raise RedisTimeoutError("the subscription was not confirmed")
+
+    def _sleep(self, pause: float) -> None:
+        if self._pubsub is None:
+            time.sleep(min(pause, self._scheduler.settings.poll))
+            return
+        deadline = clock.monotonic() + pause
+        try:
+            while (left := deadline - clock.monotonic()) > 0:
+                if self._pubsub.get_message(timeout=left) is not None:
+                    break
+            while self._pubsub.get_message(timeout=0) is not None:
+                pass  # one look serves all that have asked for one
+        except _TROUBLE:
+            self._close()
+
+    def _close(self) -> None:
+        pubsub, self._pubsub = self._pubsub, None
+        if pubsub is not None:
+            with contextlib.suppress(*_TROUBLE):
+                pubsub.close()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGINT and SIGTERM raise SystemExit in the body; other threads than the main one get no signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        log.info("the scheduler shuts down")
+        raise SystemExit
+
+    earlier = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
