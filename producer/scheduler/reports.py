@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, Final
 
+from taskq.registry import clock
 from taskq.registry.model.scheduler import SchedulerReport
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.schedulers import report_of
 from taskq.registry.runtime.server import Server
 
+log = logging.getLogger("taskq.scheduler")
 # A silent scheduler is forgotten after so many times ``worker_ttl``; the leader looks each so many heartbeats.
 _GONE: Final = 3
 _LOOK: Final = 5
+_SKEW: Final = 1.0
 
 
 class Reports(Periodic):
@@ -32,10 +36,12 @@ class Reports(Periodic):
         self._host, self._release = socket.gethostname(), version("taskq-fleet")
         self._started_at = 0.0
         self._steps = 0
+        self._warned = False
 
     async def step(self) -> None:
         await self.server.sync_clock()
         now = self.server.now()
+        self._compare(now)
         self._started_at = self._started_at or now
         leads, revision, last_tick = self._vitals()
         report = SchedulerReport(
@@ -53,6 +59,13 @@ class Reports(Periodic):
         if leads and self._steps % _LOOK == 0:
             await self._prune(now - _GONE * self.server.settings.worker_ttl)
         self._steps += 1
+
+    def _compare(self, now: float) -> None:
+        """Warn once where this machine's clock is not Redis'; what is due does not depend on it."""
+        skew = clock.now() - now
+        if abs(skew) > _SKEW and not self._warned:
+            self._warned = True
+            log.warning("this machine's clock is %.1f s %s Redis', which decides", abs(skew), "ahead of" if skew > 0 else "behind")
 
     async def _prune(self, horizon: float) -> None:
         stored: Any = await self.server.redis.hgetall(self.server.keys.schedulers)

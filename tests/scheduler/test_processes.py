@@ -350,12 +350,13 @@ def test_a_scheduler_can_be_ended_while_redis_is_away(own: Any) -> None:
 def test_a_machine_whose_clock_is_wrong_fires_by_the_clock_of_redis(schedulers: Schedulers, registry: Registry, tmp_path: Path) -> None:
     # Its wall clock is two hours ahead.
     (tmp_path / "sitecustomize.py").write_text("import time\nreal = time.time\ntime.time = lambda: real() + 7200\n")
-    schedulers.start(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    wrong = schedulers.start(PYTHONPATH=f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     registry.put("t", every=0.2)
     registry.put("later", at="2100-01-01T00:00:00+00:00")
     slots = until(lambda: len(found := registry.slots("t")) > 5 and found, 5, schedulers.texts())
     assert slots[-1] <= registry.now()
     assert_seamless(slots, 200)
+    assert "this machine's clock is 7200.0 s ahead of Redis'" in wrong.text()
     assert registry.slots("later") == []
 
 
