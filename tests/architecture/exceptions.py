@@ -16,6 +16,7 @@ LATE_IMPORTS = {
     "taskq.registry.inspection": "lazy face of the package: who describes a file must not pay for redis",
     "taskq.producer": "lazy face of the room",
     "taskq.producer.scheduler": "lazy face of the package: rq-scheduler is imported only where it is asked for",
+    "taskq.testing": "lazy face of the package: its plug-in is loaded by every pytest that finds taskq installed",
     "taskq.worker": "lazy face of the room",
     "taskq.worker.executor.loop": "inspection needs pydantic, and only throw-away executors inspect",
     "taskq.worker.executor.versions": "conversion needs pydantic and coroutines need asyncio; few tasks ask for either",
@@ -33,7 +34,9 @@ ENVIRONMENT = {
 }
 
 # module → why it asks a clock
-CLOCK: dict[str, str] = {}
+CLOCK = {
+    "taskq.testing.clock": "moves the clock for a test, and so asks the one beneath it",
+}
 
 # module → why a test sleeps
 SLEEPS = {
