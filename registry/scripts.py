@@ -63,7 +63,7 @@ class Script:
         except NoScriptError:
             return await redis.eval(script.text, len(keys), *keys, *args)
 
-    def _for(self, redis: object) -> Script:
+    def _for(self, redis: Any) -> Script:
         return self.plain if _is_fake(type(redis)) else self
 
 
