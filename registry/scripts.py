@@ -63,8 +63,8 @@ class Script:
         except NoScriptError:
             return await redis.eval(script.text, len(keys), *keys, *args)
 
-    def _for(self, redis: Any) -> Script:
-        return self.plain if _is_fake(type(redis)) else self
+    def _for(self, redis: object) -> Script:
+        return self.plain if _is_fake(type(redis)) else self  # type: ignore[arg-type]  # mypy doubts that a class is hashable
 
 
 @cache
