@@ -74,6 +74,15 @@ def schedules_fire(stack: Stack) -> str:
     return f"a task `every=1s` has run {len(stack.lines('ticks'))} times"
 
 
+def the_doctor_finds_nothing(stack: Stack) -> str:
+    until(
+        lambda: stack.run(*stack.words("run", "--rm", "-T", "cli", "doctor"), code=None).returncode == 0,
+        20,
+        lambda: stack.cli("doctor", code=None),
+    )
+    return f"{len(stack.json('doctor')['checks'])} checks are well"
+
+
 def a_killed_worker_loses_nothing(stack: Stack) -> str:
     with _load(stack, 0, stack.runs) as acknowledged:
         _reach(stack, stack.runs // 5)
@@ -155,30 +164,12 @@ def the_password_is_nowhere_to_be_seen(stack: Stack) -> str:
         "the logs": stack.compose("logs", "--no-color"),
         "docker compose config": stack.compose("config"),
         "docker top": "".join(stack.docker("top", name, "axww") for name in ids if _runs(stack, name)),
-        "a refusal": stack.run(
-            "docker",
-            "compose",
-            "-p",
-            stack_name(stack),
-            "run",
-            "--rm",
-            "-T",
-            "--env",
-            "TASKQ_REDIS_URL=redis://redis:1",
-            "cli",
-            "list",
-            code=5,
-        ).stderr,
+        "a refusal": stack.run(*stack.words("run", "--rm", "-T", "--env", "TASKQ_REDIS_URL=redis://redis:1", "cli", "list"), code=5).stderr,
     }
     places["arguments and environment of all processes"] = _processes()
     seen = [where for where, text in places.items() if password in text]
     check(not seen, f"seen in {seen}")
     return f"not in {', '.join(places)}"
-
-
-def stack_name(stack: Stack) -> str:
-    """The name of its project."""
-    return str(stack.containers()[0]["Config"]["Labels"]["com.docker.compose.project"])
 
 
 def nothing_runs_as_root(stack: Stack) -> str:
@@ -236,6 +227,7 @@ PROOFS: tuple[Callable[[Stack], str], ...] = (
     all_is_healthy_from_nothing,
     a_release_reaches_each_worker,
     schedules_fire,
+    the_doctor_finds_nothing,
     a_killed_worker_loses_nothing,
     a_crashed_worker_comes_back_by_itself,
     a_killed_redis_loses_nothing,

@@ -83,7 +83,12 @@ class Stack:
 
     def compose(self, *words: str, code: int | None = 0) -> str:
         """What ``docker compose …`` prints."""
-        return self.run("docker", "compose", "--project-name", PROJECT, *words, code=code).stdout
+        return self.run(*self.words(*words), code=code).stdout
+
+    @staticmethod
+    def words(*words: str) -> list[str]:
+        """The command line of ``docker compose …`` for this project."""
+        return ["docker", "compose", "--project-name", PROJECT, *words]
 
     def cli(self, *words: str, code: int | None = 0) -> str:
         """What ``taskq …`` prints in a container of its own."""
@@ -95,9 +100,8 @@ class Stack:
 
     def load(self, first: int, count: int) -> subprocess.Popen[str]:
         """Start enqueueing ``count`` runs from a container of its own."""
-        words = ["docker", "compose", "--project-name", PROJECT, "run", "--rm", "-T", "--entrypoint", "python", "cli"]
         return subprocess.Popen(
-            [*words, "/files/load.py", str(first), str(count)],
+            self.words("run", "--rm", "-T", "--entrypoint", "python", "cli", "/files/load.py", str(first), str(count)),
             cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 

@@ -11,11 +11,10 @@ import pytest
 from redis import Redis
 from support.command import environment
 
-from taskq.registry.connect import connect, connect_async, connect_worker
+from taskq.registry.connect import connect, connect_async, connect_worker, with_server
 from taskq.registry.effects import translate
 from taskq.registry.errors import InvalidInput, ServerUnreachable
 from taskq.registry.settings import Settings, find_url
-from taskq.worker.fleet import _with_server
 
 PASSWORD = "s3cret/with @ odd:characters"
 
@@ -103,7 +102,7 @@ def test_settings_and_url_never_hold_it(guarded: str, file: Path) -> None:
 
 def test_a_worker_that_is_given_a_client_takes_that_clients_password(guarded: str, file: Path) -> None:
     with connect(Settings(redis_url=guarded, redis_password_file=file)) as client:
-        adopted = _with_server(Settings(redis_url="redis://elsewhere", redis_password_file=Path("/none")), client)
+        adopted = with_server(Settings(redis_url="redis://elsewhere", redis_password_file=Path("/none")), client)
     with connect(adopted) as client:
         assert client.ping()
 
