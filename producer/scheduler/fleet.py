@@ -43,6 +43,7 @@ from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
 
 _DEFAULT: Final = Keys()
+_SHORTEST: Final = 0.01
 # Options that `enqueue_at` takes out of the function's keyword arguments → what the other methods call them.
 _OPTIONS: Final = {
     "timeout": "timeout", "job_id": "id", "job_ttl": "ttl", "job_result_ttl": "result_ttl", "job_description": "description",
@@ -246,7 +247,7 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
 
     def count(self, until: times.UNTIL = None) -> int:
         """How many jobs are scheduled, of all queues, until a datetime, for a timedelta, or until seconds since the epoch."""
-        return self._listing.count(times.until(until, self._now()))
+        return self._listing.count(times.until(until, self._now))
 
     def get_jobs(
         self, until: times.UNTIL = None, with_times: bool = False, offset: int | None = None, length: int | None = None
@@ -263,7 +264,7 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
         """
         if (offset is None) != (length is None):
             raise ValueError("offset and length must both be specified")
-        found = self._listing.jobs(times.until(until, self._now()), offset or 0, -1 if length is None else length)
+        found = self._listing.jobs(times.until(until, self._now), offset or 0, -1 if length is None else length)
         return Found((job, times.from_unix(due).replace(tzinfo=None)) if with_times else job for job, due in found)
 
     def get_jobs_to_queue(self, with_times: bool = False) -> Found[Any]:
@@ -310,7 +311,7 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
         Life(self, (lambda: float(len(self._move_all()))) if burst else self._look).live(once=burst)
 
     def _look(self) -> float:
-        return min(float(self._interval), self._hold.look(self._mover))
+        return min(max(_SHORTEST, float(self._interval)), self._hold.look(self._mover))
 
     def _move_all(self) -> list[str]:
         """Hand over all that is due; the ids of the jobs."""

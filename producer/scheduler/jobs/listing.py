@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from redis import WatchError
@@ -10,7 +11,9 @@ from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
 from taskq.producer.scheduler.jobs.handover import pairs
+from taskq.producer.scheduler.jobs.repeats import Repeat
 from taskq.producer.scheduler.jobs.times import Until
+from taskq.registry.errors import FormatUnknown
 from taskq.registry.keys import Keys
 from taskq.registry.serializer import RunSerializer
 
@@ -89,10 +92,12 @@ class Listing:
         with self._redis.pipeline(transaction=False) as pipe:
             for _, job, _ in rows:
                 pipe.hgetall(self._job_class.key_for(job))
-            hashes = pipe.execute()
-        for (due, job, is_run), fields in zip(rows, hashes, strict=True):
-            made = self._restored(job, fields, RunSerializer if is_run else None)
+                pipe.hget(self._keys.scheduler_repeats, job)
+            replies = pipe.execute()
+        for at, (due, job, is_run) in enumerate(rows):
+            made = self._restored(job, replies[2 * at], RunSerializer if is_run else None)
             if made is not None:
+                _count(made, replies[2 * at + 1])
                 yield made, due
             elif not is_run:
                 self._forget(job)
@@ -121,3 +126,11 @@ class Listing:
                 pipe.execute()
             except WatchError:
                 return
+
+
+def _count(job: Job, stored: bytes | None) -> None:
+    """Have ``meta`` say how many times are left: `taskq scheduler` counts in the record alone, since it unpickles nothing."""
+    if stored is None or "repeat" not in job.meta:
+        return
+    with suppress(FormatUnknown):
+        job.meta["repeat"] = Repeat.load(stored).left

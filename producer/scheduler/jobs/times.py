@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,13 +85,13 @@ class Until:
         return f"({text(limit)}" if self.open else text(limit)
 
 
-def until(value: UNTIL, now: float) -> Until:
+def until(value: UNTIL, now: Callable[[], float]) -> Until:
     """What ``until`` means.
 
     Args:
         value: a moment; a duration from now; a number of seconds since the epoch, where a whole number means all of that
             second; None for no end.
-        now: in seconds since the epoch.
+        now: says what time it is, in seconds since the epoch.
 
     Raises:
         TypeError: it is none of these.
@@ -100,7 +101,7 @@ def until(value: UNTIL, now: float) -> Until:
     if isinstance(value, datetime):
         return Until(to_unix(value, "until"))
     if isinstance(value, timedelta):
-        return Until(now + value.total_seconds())
+        return Until(now() + value.total_seconds())
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"until={value!r} must be a datetime, a timedelta, or a number of seconds since the epoch")
     return Until(value + 1, open=True) if isinstance(value, int) else Until(value)
