@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from taskq.registry import clock
 from taskq.worker.pool.handle import Handle, VersionKey
 from taskq.worker.pool.pool import Pool
-from taskq.worker.runs.averages import DEPTH, Averages
+from taskq.worker.runs.averages import Averages
 from taskq.worker.runs.run import Run
 
 # A head that takes longer than this gets no successors, and loses those it has.
@@ -19,7 +19,7 @@ _MOSTLY_SHORT = 0.9
 class Seating:
     """Looks at the seats of a pool, and remembers how long runs took.
 
-    An executor gets one run. Where runs are short, up to `DEPTH` stand in its inbox, so that it does not wait for us
+    An executor gets one run. Where runs are short, more stand in its inbox (`Averages.depth`), so that it does not wait for us
     between two of them.
     """
 
@@ -27,11 +27,14 @@ class Seating:
         self._pool = pool
         self._averages = Averages()
         self._mix = 0.0  # share of short runs among the last ones
+        self._depth = 1.0  # of inboxes, for the longest of the short ones among them
 
     def learn(self, task: str, seconds: float) -> None:
         """A run of ``task`` took that long."""
         self._averages.add(task, seconds)
         self._mix += _MIX_WEIGHT * (self._averages.short(task) - self._mix)
+        depth = self._averages.depth(task)
+        self._depth = min(depth, self._depth + _MIX_WEIGHT * (depth - self._depth))
 
     def room(self, taken: int) -> int:
         """How many runs may be claimed while ``taken`` wait for an executor already.
@@ -39,22 +42,23 @@ class Seating:
         Where inboxes are filled, a few free places are not worth a call as long as all executors have something to do.
         """
         idle = free = seats = 0
+        depth = int(self._depth)
         for handle in self._pool.seated():
             seats += 1
             idle += not handle.inbox
-            free += DEPTH - handle.runs
+            free += max(0, depth - handle.runs)
         if self._mix < _MOSTLY_SHORT:
             return idle - taken
-        return free - taken if idle or free >= seats * DEPTH // 2 else 0
+        return free - taken if idle or free >= seats * depth // 2 else 0
 
     def pick(self, version: VersionKey) -> Handle | None:
         """An executor that is free, best one that has the version; for short runs else the one with the fewest; None if there is none."""
-        short = self._averages.short(version[0])
-        best, best_rank = None, (DEPTH, True)
+        depth = self._averages.depth(version[0])
+        best, best_rank = None, (depth, True)
         for handle in self._pool.seated():
             if handle.draining or handle.stage:
                 continue
-            if handle.inbox and not (short and self._takes_more(handle)):
+            if handle.inbox and not (depth > 1 and self._takes_more(handle)):
                 continue
             rank = (len(handle.inbox), version not in handle.loaded)
             if rank < best_rank:

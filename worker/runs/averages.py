@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 SHORT = 0.005
-DEPTH = 16
+DEPTH = 64
+# Seconds of work that may stand in one inbox: what a run behind it waits at most.
+_HELD = 0.08
 _WEIGHT = 0.1
 
 
@@ -24,6 +26,13 @@ class Averages:
     def short(self, task: str) -> bool:
         """Whether runs of this task may wait in an executor's inbox."""
         return self._means.get(task, SHORT) < SHORT
+
+    def depth(self, task: str) -> int:
+        """How many runs of this task may stand in an executor's inbox: the shorter they are, the more, so that it never runs dry."""
+        mean = self._means.get(task, SHORT)
+        if mean >= SHORT:
+            return 1
+        return min(DEPTH, int(_HELD / max(mean, _HELD / DEPTH)))
 
     def forget(self, task: str) -> None:
         """Its code changed, or it is gone."""

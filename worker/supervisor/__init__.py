@@ -46,9 +46,10 @@ feed's catch-up before it dispatches what it claimed.
 attempt burned. Claims that yielded nothing but such runs make the next one wait, up to a second, and take more at once: what stands
 behind thousands of them is soon reached, and given back should there be no room for it.
 
-**Prefetch.** An executor holds one run. Only where runs of the same tasks were short of late (mean below 5 ms) may up to 16
-stand in its inbox. When the head of an inbox turns out slow, those behind it are taken back by YIELD and given to an executor
-that is free, or released. A run in the backlog for longer than 50 ms is released to the front of its queue.
+**Prefetch.** An executor holds one run. Only where runs of the same tasks were short of late (mean below 5 ms) may more stand
+in its inbox: as many as make 80 ms of work, 64 at most, so that it does not run dry while a claim and the outcomes before it are under way.
+When the head of an inbox turns out slow, those behind it are taken back by YIELD and given to an executor that is free, or released.
+A run in the backlog for longer than 50 ms is released to the front of its queue.
 
 **Death of an executor.** Seen by its pidfd, or by the end of its channel, whichever is first. All that descends from it is
 killed. The head of its inbox has crashed: one more loss, then front of the queue, or failed with reason `poison` at the third. Those

@@ -15,7 +15,7 @@ from taskq.registry.model.record import Route, TaskRecord
 from taskq.registry.model.spec import Spec
 from taskq.worker.loading.routes import PARK, PUT_BACK, RETIRED, route, routed_versions
 from taskq.worker.runs import verdicts
-from taskq.worker.runs.averages import Averages
+from taskq.worker.runs.averages import DEPTH, Averages
 from taskq.worker.runs.run import Run, StopReason
 from taskq.worker.runs.verdicts import Finish, Release
 from taskq.worker.supervisor.sweeper import Expired, confirmed
@@ -170,6 +170,23 @@ def test_one_slow_run_ends_the_prefetch_of_its_task() -> None:
         averages.add("t", 0.0001)
     averages.add("t", 2.0)
     assert not averages.short("t")
+
+
+@given(st.floats(0.0, 10.0))
+def test_what_stands_in_an_inbox_is_never_more_than_80_ms_of_work(mean: float) -> None:
+    averages = Averages()
+    averages.add("t", mean)
+    depth = averages.depth("t")
+    assert 1 <= depth <= DEPTH
+    assert depth == 1 or depth * mean <= 0.0801
+    assert (depth > 1) == averages.short("t")
+
+
+def test_the_shorter_runs_are_the_more_of_them_stand_in_an_inbox() -> None:
+    averages = Averages()
+    for task, mean in (("no-op", 0.00002), ("short", 0.002), ("medium", 0.0049), ("long", 0.006)):
+        averages.add(task, mean)
+    assert [averages.depth(task) for task in ("no-op", "short", "medium", "long", "unknown")] == [DEPTH, 40, 16, 1, 1]
 
 
 @given(st.floats(0.001, 1.0), st.floats(1.0, 60.0), st.integers(1, 80))
