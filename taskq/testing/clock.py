@@ -163,7 +163,9 @@ class Clock:
         Raises:
             InvalidInput: it is no duration.
         """
-        self._time.move(self._time.stop() + _span(by))
+        target = self._time.stop() + _span(by)
+        self._tick()  # up to now there was one
+        self._time.move(target)
         self._tick()
 
     def _go(self, target: float, *, drain: bool) -> None:

@@ -46,7 +46,7 @@ def check(task: str, wanted: Mapping[str, Any], runs: Sequence[FleetRun[Any]], d
     if count == times or (times is None and count):
         return
     expected = call(task, wanted)
-    what = f"no run of {expected} waits" if not count else f"{count} runs of {expected} wait, not {times}"
+    what = f"no run of {expected} waits" if not count else f"{count} {'run' if count == 1 else 'runs'} of {expected} waiting, not {times}"
     if times and not count:
         what += f", {times} should"
     listed = [f"  {run!r}" for run in runs[:_SHOWN]] + ([f"  … and {len(runs) - _SHOWN} more"] if len(runs) > _SHOWN else [])
