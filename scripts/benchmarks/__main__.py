@@ -55,10 +55,11 @@ class Told:
 
     def __init__(self, plan: Plan) -> None:
         self._console = Console(stderr=True)
-        columns = (TextColumn("{task.completed:.0f}/{task.total:.0f}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
         # Drawn when there is news: a thread that draws would disturb what is measured.
         self._bar = Progress(*columns, console=self._console, auto_refresh=False, transient=True, disable=not self._console.is_terminal)
-        self._task = self._bar.add_task("", total=len(plan.steps()))
+        self._total = len(plan.steps())
+        self._task = self._bar.add_task("", total=self._total)
         self._done = 0
         self._shown: tuple[Step, int] | None = None
 
@@ -74,7 +75,7 @@ class Told:
         shown = (step, int(part * 10))
         if shown != self._shown:
             self._shown = shown
-            self._bar.update(self._task, completed=self._done + part, description=str(step), refresh=True)
+            self._bar.update(self._task, completed=self._done + part, description=f"{self._done + 1}/{self._total} {step}", refresh=True)
 
     def done(self, done: Done) -> None:
         """A step is done."""

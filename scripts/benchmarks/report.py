@@ -60,8 +60,8 @@ def ratio(figure: Figure, value: float, other: float) -> float | None:
     return better / worse if worse else None
 
 
-def tables(done: Sequence[Done], plan: Plan) -> Iterable[Table]:
-    """One table for each mode of the append-only file, peers side by side, each with its ratio to the first one's figure."""
+def tables(done: Sequence[Done], plan: Plan) -> Iterable[Table | str]:
+    """One table for each mode of the append-only file, peers side by side, each with its ratio to the first one's figure; then notes."""
     found = medians(done)
     runs = {(one.step.measure, one.step.peer): one.measured.runs for one in done}
     first, *others = plan.peers
@@ -83,10 +83,11 @@ def tables(done: Sequence[Done], plan: Plan) -> Iterable[Table]:
                 for peer in others:
                     cells += [_cell(figure, values[peer]), _times(figure, values[first], values[peer])]
                 table.add_row(figure.title, *cells)
-        if "drain" in plan.measures:
-            table.caption = "drained: " + ", ".join(f"{load(peer).title} {runs['drain', peer]:,} runs" for peer in plan.peers)
-            table.caption_justify = "left"
         yield table
+    if others:
+        yield f"×: how many times better {load(first).title} is than the column before."
+    if "drain" in plan.measures:
+        yield "Drained: " + ", ".join(f"{load(peer).title} {runs['drain', peer]:,} runs" for peer in plan.peers) + "."
 
 
 def _cell(figure: Figure, value: float | None) -> str:
@@ -100,8 +101,8 @@ def _times(figure: Figure, value: float | None, other: float | None) -> str:
 
 def show(console: Console, done: Sequence[Done], plan: Plan, facts: dict[str, Any], versions: dict[str, str]) -> None:
     """Print the tables and what they were made on."""
-    for table in tables(done, plan):
-        console.print(table)
+    for part in tables(done, plan):
+        console.print(part, highlight=False)
     loads = [one.before["cpu_percent"] for one in done]
     console.print(
         f"{facts['cpu']}, {facts['cores_usable']} cores; {facts['filesystem']}, fsync {facts['fsync_ms']:.2f} ms", highlight=False
