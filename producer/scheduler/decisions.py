@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from taskq.registry.model.scheduler import ScheduleState
@@ -89,7 +90,7 @@ def _fire(rules: Rules, at: Standing, slot: int, skipped: int) -> Step:
     """The slot gets its run; ``skipped`` ones before it are counted."""
     run = run_id(rules.task, rules.schedule.text, slot)
     state = at.state.model_copy(update={"last": slot, "run": run, "misfires": at.state.misfires + skipped})
-    return Step(at, slot, Standing(rules.schedule.next_after(slot), state), slot, run)
+    return Step(at, slot, Standing(_following(rules.schedule, slot), state), slot, run)
 
 
 def _late(rules: Rules, at: Standing, until: int) -> Step:
@@ -106,7 +107,7 @@ def _drop(rules: Rules, at: Standing, until: int, *, hold: bool = False) -> Step
     update: dict[str, int | None] = {"misfires": at.state.misfires + count}
     if hold:
         update = {"misfires": at.state.misfires + count - (at.state.held is None), "held": newest}
-    return Step(at, newest, Standing(rules.schedule.next_after(newest), at.state.model_copy(update=update)))
+    return Step(at, newest, Standing(_following(rules.schedule, newest), at.state.model_copy(update=update)))
 
 
 def _release(rules: Rules, at: Standing, held: int, *, busy: bool) -> Step:
@@ -123,4 +124,15 @@ def _range(rules: Rules, at: Standing, until: int) -> tuple[int, int]:
     due = at.due or 0
     newest = rules.schedule.newest_between(due - 1, until)
     # A schedule that no longer has the slot that was written down for it still has that one to settle.
-    return (due, 1) if newest is None else (newest, rules.schedule.count_between(due - 1, newest))
+    return (due, 1) if newest is None else (newest, _count(rules.schedule, due, newest))
+
+
+# Many tasks have the same schedule, and their slots are due at the same moment.
+@lru_cache(maxsize=4096)
+def _following(schedule: Schedule, slot: int) -> int | None:
+    return schedule.next_after(slot)
+
+
+@lru_cache(maxsize=4096)
+def _count(schedule: Schedule, due: int, newest: int) -> int:
+    return schedule.count_between(due - 1, newest)

@@ -1,6 +1,8 @@
 -- Fields of a new run's job hash: RQ's and ours; the value at index 2 is the run's data. Needs time.lua.
+local job_stamp
 local function job_fields(status, queue, task, timeout, trigger, optional)
-  local stamp = utc_text()
+  job_stamp = job_stamp or utc_text()
+  local stamp = job_stamp
   local fields = {'data', '', 'taskq', '1', 'task', task, 'status', status, 'origin', queue, 'description', task,
     'created_at', stamp, 'timeout', timeout, 'trigger', trigger}
   if status == 'queued' then
