@@ -213,8 +213,8 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
             return self._listing.run(run)
         due = self._now() + when.total_seconds() if isinstance(when, timedelta) else times.to_unix(when)
         at_front = options.pop("at_front")
-        meta = {**(options.pop("meta") or {}), **said}
-        job: Job = self._create_job(func, args=args, kwargs=kwargs, commit=False, meta=meta, **options)
+        job: Job = self._create_job(func, args=args, kwargs=kwargs, commit=False, **options)
+        job.meta.update(said)  # the caller's own mapping, as in rq-scheduler
         if at_front:
             job.enqueue_at_front = True
         self._plans.add(job, self.get_queue_for_job(job), due, repeat)

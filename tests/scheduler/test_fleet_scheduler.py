@@ -134,12 +134,12 @@ def test_what_is_no_time_is_refused_by_name(scheduler: FleetScheduler, wrong: An
 
 # -- schedule, cron --------------------------------------------------------------------------------------------
 def test_schedule_keeps_interval_and_repeat_where_rq_scheduler_does(scheduler: FleetScheduler, server: Redis, keys: Keys) -> None:
-    mine = {"foo": "bar"}
+    mine: dict[str, Any] = {"foo": "bar"}
     job = scheduler.schedule(datetime(2020, 1, 1), jobs.add, args=[1], kwargs={"b": 2}, interval=60, repeat=10, meta=mine)
     found = Job.fetch(job.id, connection=server)
     assert found.meta == {"foo": "bar", "interval": 60, "repeat": 10}
     assert (list(found.args), found.kwargs, found.result_ttl) == ([1], {"b": 2}, -1)
-    assert mine == {"foo": "bar"}, "the caller's own"
+    assert job.meta is mine, "as in rq-scheduler"
     assert Repeat.load(server.hget(keys.scheduler_repeats, job.id) or b"") == Repeat(interval=60, left=10)
 
 
