@@ -42,6 +42,7 @@ def defaults_of(link: Link, task: str) -> dict[str, Any]:
 
 def check(task: str, wanted: Mapping[str, Any], runs: Sequence[FleetRun[Any]], defaults: Mapping[str, Any], times: int | None) -> None:
     """Raise `AssertionError` unless ``times`` of the runs are of ``task`` and have the ``wanted`` parameters; None: at least one."""
+    __tracebackhide__ = True
     count = sum(run.task == task and _fits(wanted, {**defaults, **run.params}) for run in runs)
     if count == times or (times is None and count):
         return
