@@ -118,7 +118,7 @@ class CronSlots:
         for move in moves:
             before, after = self.zone.wall(move - 1), self.zone.wall(move)
             total += self.cron.count(seen, before)
-            seen = max(seen, before)
+            seen = before
             if seen < after - _BEFORE:
                 # All times that were left out have one slot: the move, which may be a time of the expression itself.
                 left_out = self.cron.count(seen, after - _BEFORE)
