@@ -154,8 +154,8 @@ class Life:
             return
         self._beat_at = now + _HEARTBEAT
         self._scheduler.heartbeat()
-        if self._backoff.failures and not self._scheduler.connection.exists(self._scheduler.key):
-            self._scheduler.register_birth()  # it has expired in the outage
+        if not self._scheduler.connection.exists(self._scheduler.key):
+            self._scheduler.register_birth()  # it has expired in an outage
 
     def _listen(self) -> None:
         """Listen to the channel; what is published from now on is heard."""
