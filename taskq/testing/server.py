@@ -55,17 +55,10 @@ class Backend:
     def client(self, kind: type[Any], settings: Settings | None = None, **_options: Any) -> Any:
         """A client as `taskq.registry.connect` makes them; ``kind`` says whether it is asyncio's."""
         del settings  # whatever it names, this is the server
-        common = {"server": self.server, "version": VERSION, "protocol": 2}
-        client: Any
-        if issubclass(kind, redis.asyncio.Redis):
-            pool = redis.asyncio.ConnectionPool(
-                connection_class=fakeredis.FakeAsyncRedisConnection, retry=AsyncRetry(NoBackoff(), 0), **common
-            )
-            client = AsyncFake.from_pool(pool)
-        else:
-            client = Fake(
-                connection_pool=redis.ConnectionPool(connection_class=fakeredis.FakeRedisConnection, retry=Retry(NoBackoff(), 0), **common)
-            )
+        fake, retry = (AsyncFake, AsyncRetry) if issubclass(kind, redis.asyncio.Redis) else (Fake, Retry)
+        client: Any = fake(server=self.server, version=VERSION, protocol=2)
+        # An outage is one at once: with redis-py's own retries each call would take seconds.
+        client.connection_pool.connection_kwargs["retry"] = retry(NoBackoff(), 0)
         client.backend = self
         return client
 
