@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from taskq.registry.errors import InvalidInput
@@ -24,11 +24,15 @@ def aware(value: object, timezone: str | None = None) -> datetime:
     """
     moment = _read(value)
     moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-    if moment.utcoffset() is not None:
-        return moment
-    if timezone is None:
-        raise InvalidInput(f"{_shown(value)} has no time zone: write one, like {_EXAMPLE}, or name a timezone")
-    return _localised(moment, timezone)
+    if moment.utcoffset() is None:
+        if timezone is None:
+            raise InvalidInput(f"{_shown(value)} has no time zone: write one, like {_EXAMPLE}, or name a timezone")
+        moment = _localised(moment, timezone)
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(f"{_shown(value)} is not allowed: in UTC it is not in the years 1 to 9999") from None
+    return moment
 
 
 def is_naive(value: object) -> bool:

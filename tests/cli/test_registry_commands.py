@@ -128,3 +128,19 @@ def test_an_ended_registration_leaves_nothing_on_the_stage(
 
 def test_a_path_that_can_not_be_looked_at_is_a_message(shell: Any) -> None:
     assert "can't be read" in shell("register", "x" * 300 + ".py", code=2).stderr
+
+
+def test_schedules_are_seen_in_the_list_and_with_the_task(shell: Any) -> None:
+    declared = (
+        "from taskq import task\n@task(every='90s', cron='0 6 * * *', timezone='Europe/Berlin')\ndef job(): ...\n@task\ndef idle(): ...\n"
+    )
+    Path("job.py").write_text(declared)
+    shell("register", "job.py")
+    heads, idle, job = shell("list").stdout.splitlines()
+    assert "SCHEDULE" in heads
+    assert "every 1m30s" in job
+    assert "every" not in idle
+    shown = shell("show", "job").stdout
+    assert "schedule     every 1m30s, cron 0 6 * * * Europe/Berlin" in shown
+    assert "misfire      once" in shown
+    assert "misfire" not in shell("show", "idle").stdout

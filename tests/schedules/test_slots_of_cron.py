@@ -10,7 +10,7 @@ from itertools import pairwise
 from zoneinfo import available_timezones
 
 import pytest
-from croniter import croniter  # type: ignore[import-untyped]  # it ships no types
+from croniter import croniter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
