@@ -55,13 +55,17 @@ class Time:
         for module, genuine in self._fakes:
             module.time = genuine  # type: ignore[attr-defined]  # it had it
 
+    def moment(self) -> float:
+        """Seconds since the epoch; the moment itself where the time stands still, and no reading of it."""
+        return time.time() if self._still is None else self._still
+
     @property
     def stands_still(self) -> bool:
         """Whether it was moved: then it passes no more by itself."""
         return self._still is not None
 
     def wall(self) -> float:
-        """Seconds since the epoch."""
+        """Seconds since the epoch, for who reads a clock."""
         if self._still is None:
             return time.time()
         self._readings += 1
@@ -125,7 +129,7 @@ class Clock:
 
     def now(self) -> datetime:
         """The fleet's time, in UTC."""
-        return clock.utc(self._time.wall())
+        return clock.utc(self._time.moment())
 
     def advance(self, by: Duration, *, drain: bool = False) -> None:
         """Let so much time pass: seconds, text such as ``"1h30m"``, or a timedelta.
