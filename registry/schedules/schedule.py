@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final, Literal, Protocol
 
 from taskq.registry.authoring.duration import seconds
+from taskq.registry.errors import InvalidInput
 from taskq.registry.schedules.cron import cron
 from taskq.registry.schedules.moment import milliseconds
 from taskq.registry.schedules.wallclock import CronSlots
@@ -48,7 +49,7 @@ class Schedule:
         """The first slot after ``moment_ms``; None if there is none any more.
 
         Raises:
-            InvalidInput: this machine does not know the schedule's time zone.
+            InvalidInput: this machine does not know the schedule's time zone, or another release wrote the schedule.
         """
         return _slots(self.text, self.kind).next_after(moment_ms)
 
@@ -133,6 +134,13 @@ class _Once:
 
 @lru_cache(maxsize=8192)
 def _slots(text: str, kind: str) -> _Slots:
+    try:
+        return _read(text, kind)
+    except ValueError as error:
+        raise InvalidInput(f"schedule {text!r} can't be read: {error}") from None
+
+
+def _read(text: str, kind: str) -> _Slots:
     rest = text.removeprefix(f"{kind} ")
     if kind == "every":
         return _Every(round(seconds(rest) * 1000))
@@ -140,4 +148,6 @@ def _slots(text: str, kind: str) -> _Slots:
         return _Once(milliseconds(datetime.fromisoformat(rest)))
     fields = rest.split(" ")
     size = 1 if fields[0].startswith("@") else 5
-    return CronSlots(cron(" ".join(fields[:size])), zone(" ".join(fields[size:]) or "UTC"))
+    if len(fields) > size + 1:
+        return CronSlots(cron(rest), zone("UTC"))  # no expression of this release: says so
+    return CronSlots(cron(" ".join(fields[:size])), zone(fields[size] if fields[size:] else "UTC"))

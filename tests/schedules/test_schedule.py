@@ -92,6 +92,14 @@ def test_a_zone_that_this_machine_does_not_know_is_named() -> None:
         Schedule("cron 0 6 * * * Mars/Base", "cron", "Mars/Base").next_after(0)
 
 
+@pytest.mark.parametrize("spec", [Spec(every=0.0), Spec(at="next week"), Spec(cron="* * * * * * *")])
+def test_a_schedule_that_another_release_wrote_is_named(spec: Spec) -> None:
+    (schedule,) = schedules_of(spec)
+    for ask in (partial(schedule.next_after, 0), partial(schedule.newest_between, 0, 1), partial(schedule.count_between, 0, 1)):
+        with pytest.raises(InvalidInput, match=f"{schedule.kind} "):
+            ask()
+
+
 def test_a_slot_has_one_run_wherever_it_is_computed() -> None:
     assert run_id("job", "every 1s", 1_795_381_200_000) == "048cb40ab4ef6a3098b490350840ae42"
     assert names.check("run", run_id("job", "every 1s", 1_795_381_200_000))
