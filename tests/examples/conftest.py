@@ -1,17 +1,14 @@
-"""The examples as modules: loaded from their files, as a worker does."""
+"""The examples as modules: loaded from their files, as a worker does. Their runs are the business of `taskq.testing`."""
 
 from __future__ import annotations
 
 import importlib.util
-import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-from taskq import TaskContext
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -34,9 +31,3 @@ def example() -> Iterator[Callable[[str], ModuleType]]:
     yield load
     for name in names:
         sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def ctx() -> TaskContext:
-    """The context that a worker would give."""
-    return TaskContext(run="run-1", task="example", version=1, log=logging.getLogger("taskq.example"))

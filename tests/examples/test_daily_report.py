@@ -12,14 +12,24 @@ from xml.etree import ElementTree
 
 import pytest
 
-from taskq import TaskContext
+from taskq import InvalidInput
+from taskq.testing import Fleet
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+Make = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
 def report(example: Callable[[str], ModuleType]) -> ModuleType:
     return example("daily_report")
+
+
+@pytest.fixture
+def make(report: ModuleType, taskq_fleet: Fleet) -> Make:
+    """Runs the task on a database, and returns what it returned."""
+    return lambda database, output, **options: (
+        taskq_fleet.run(report.daily_report, database=str(database), output=str(output), **options).result
+    )
 
 
 @pytest.fixture
@@ -59,7 +69,7 @@ def table(tree: ElementTree.Element, kind: str) -> list[list[str]]:
     raise AssertionError(f"no table {kind}")
 
 
-def test_the_figures_are_right(report: ModuleType, ctx: TaskContext, database: Path, tmp_path: Path) -> None:
+def test_the_figures_are_right(make: Make, database: Path, tmp_path: Path) -> None:
     add(
         database,
         ("2026-11-01", "Mug", 1000, "paid"),  # the period before
@@ -69,7 +79,7 @@ def test_the_figures_are_right(report: ModuleType, ctx: TaskContext, database: P
         ("2026-11-06", "Mug", 500, "delivered"),
         ("2026-11-07", "Mug", 9999, "paid"),  # after it
     )
-    done = report.daily_report(ctx, str(database), str(tmp_path / "out/report.html"), days=3, until="2026-11-06")
+    done = make(database, tmp_path / "out/report.html", days=3, until="2026-11-06")
     tree = written(tmp_path / "out/report.html")
 
     assert done == {
@@ -89,9 +99,9 @@ def test_the_figures_are_right(report: ModuleType, ctx: TaskContext, database: P
     assert table(tree, "Product") == [["Kettle", "1", "€40"], ["Mug", "3", "€20"]]
 
 
-def test_the_chart_has_a_bar_for_each_day_in_proportion(report: ModuleType, ctx: TaskContext, database: Path, tmp_path: Path) -> None:
+def test_the_chart_has_a_bar_for_each_day_in_proportion(report: ModuleType, make: Make, database: Path, tmp_path: Path) -> None:
     add(database, ("2026-11-04", "Mug", 4000, "paid"), ("2026-11-06", "Mug", 2000, "paid"))
-    report.daily_report(ctx, str(database), str(tmp_path / "r.html"), days=4)
+    make(database, tmp_path / "r.html", days=4)
     tree = written(tmp_path / "r.html")
     titles = [group.findtext("title") for group in tree.iter("g")]
     assert titles == [
@@ -107,19 +117,19 @@ def test_the_chart_has_a_bar_for_each_day_in_proportion(report: ModuleType, ctx:
     assert heights == pytest.approx([high * value / 4000 for value in (0, 4000 / 7, 4000 / 7, 6000 / 7)], abs=0.06)
 
 
-def test_text_from_the_table_is_escaped(report: ModuleType, ctx: TaskContext, database: Path, tmp_path: Path) -> None:
+def test_text_from_the_table_is_escaped(make: Make, database: Path, tmp_path: Path) -> None:
     evil = "</table><script>alert('1')</script>&amp;\""
     add(database, ("2026-11-04", evil, 100, "paid"))
-    report.daily_report(ctx, str(database), str(tmp_path / "r.html"))
+    make(database, tmp_path / "r.html")
     assert "<script" not in (tmp_path / "r.html").read_text()
     assert table(written(tmp_path / "r.html"), "Product")[0][0] == evil
 
 
 def test_it_agrees_with_the_sample_export(
-    report: ModuleType, example: Callable[[str], ModuleType], ctx: TaskContext, database: Path, tmp_path: Path
+    example: Callable[[str], ModuleType], make: Make, taskq_fleet: Fleet, database: Path, tmp_path: Path
 ) -> None:
-    example("sync_orders").sync_orders(ctx, str(EXAMPLES / "data/orders.csv"), str(database))
-    done = report.daily_report(ctx, str(database), str(tmp_path / "r.html"), days=90)
+    taskq_fleet.run(example("sync_orders").sync_orders, csv_file=str(EXAMPLES / "data/orders.csv"), database=str(database))
+    done = make(database, tmp_path / "r.html", days=90)
     with closing(sqlite3.connect(database)) as db:
         kept = "sum(quantity * unit_price_cents) FILTER (WHERE status NOT IN ('cancelled', 'refunded'))"
         orders, cents = db.execute(f"SELECT count(*), {kept} FROM orders").fetchone()
@@ -130,14 +140,14 @@ def test_it_agrees_with_the_sample_export(
 
 
 @pytest.mark.parametrize("days", [1, 2, 366])
-def test_any_length_of_period_can_be_drawn(report: ModuleType, ctx: TaskContext, database: Path, tmp_path: Path, days: int) -> None:
+def test_any_length_of_period_can_be_drawn(make: Make, database: Path, tmp_path: Path, days: int) -> None:
     add(database, ("2026-11-04", "Mug", 0, "paid"))
-    report.daily_report(ctx, str(database), str(tmp_path / "r.html"), days=days)
+    make(database, tmp_path / "r.html", days=days)
     assert len(list(written(tmp_path / "r.html").iter("g"))) == days
 
 
 def test_a_crash_while_writing_leaves_the_old_report(
-    report: ModuleType, ctx: TaskContext, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    report: ModuleType, make: Make, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(database, ("2026-11-04", "Mug", 100, "paid"))
     target = tmp_path / "r.html"
@@ -148,7 +158,7 @@ def test_a_crash_while_writing_leaves_the_old_report(
 
     monkeypatch.setattr(report.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        report.daily_report(ctx, str(database), str(target))
+        make(database, target)
     assert target.read_text() == "old"
     assert {path.name for path in tmp_path.iterdir()} == {"r.html", "shop.db"}
 
@@ -168,11 +178,27 @@ def test_a_scale_ends_above_the_value_in_round_steps(report: ModuleType, value: 
         ({}, "run sync_orders first"),
     ],
 )
-def test_what_cannot_be_reported_is_said(report: ModuleType, ctx: TaskContext, database: Path, options: dict[str, Any], error: str) -> None:
+def test_what_cannot_be_reported_is_said(make: Make, database: Path, options: dict[str, Any], error: str) -> None:
     with pytest.raises(ValueError, match=error):
-        report.daily_report(ctx, str(database), str(database.with_suffix(".html")), **options)
+        make(database, database.with_suffix(".html"), **options)
 
 
-def test_a_missing_database_is_named(report: ModuleType, ctx: TaskContext, tmp_path: Path) -> None:
+def test_a_missing_database_is_named(make: Make, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run sync_orders first"):
-        report.daily_report(ctx, str(tmp_path / "shop.db"))
+        make(tmp_path / "shop.db", tmp_path / "r.html")
+
+
+def test_it_runs_at_six_in_the_morning_in_berlin_all_year(report: ModuleType, taskq_fleet: Fleet) -> None:
+    taskq_fleet.clock.set("2026-10-24T00:00:00+02:00")  # the clocks go back on the 25th
+    taskq_fleet.register(report)
+    taskq_fleet.clock.advance("3d")
+    assert [str(run.queued_at)[:16] for run in taskq_fleet.enqueued("daily_report")] == [
+        "2026-10-24T04:00", "2026-10-25T05:00", "2026-10-26T05:00",
+    ]  # fmt: skip
+
+
+def test_a_parameter_that_is_no_number_of_days_is_refused_before_it_runs(report: ModuleType, taskq_fleet: Fleet) -> None:
+    taskq_fleet.register(report)
+    with pytest.raises(InvalidInput, match="days"):
+        taskq_fleet.client.enqueue("daily_report", days="a week")
+    assert taskq_fleet.enqueued() == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 import signal
 import sqlite3
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from taskq import TaskContext
+from taskq.testing import Fleet, FleetRun
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HEADER = "order_id,placed_at,updated_at,customer,country,product,quantity,unit_price,status,note\n"
@@ -30,8 +29,8 @@ def line(number: int, *, status: str = "paid", updated: str = "2026-11-01T10:00:
 class Shop:
     """An export and its database."""
 
-    def __init__(self, module: ModuleType, ctx: TaskContext, folder: Path) -> None:
-        self.module, self.ctx = module, ctx
+    def __init__(self, module: ModuleType, fleet: Fleet, folder: Path) -> None:
+        self.module, self.fleet = module, fleet
         self.csv, self.database = folder / "orders.csv", folder / "shop.db"
 
     def write(self, *lines: str) -> None:
@@ -41,8 +40,11 @@ class Shop:
         with self.csv.open("a") as file:
             file.write(text)
 
+    def run(self, **options: Any) -> FleetRun[dict[str, Any]]:
+        return self.fleet.run(self.module.sync_orders, csv_file=str(self.csv), database=str(self.database), **options)
+
     def sync(self, **options: Any) -> dict[str, Any]:
-        return self.module.sync_orders(self.ctx, str(self.csv), str(self.database), **options)
+        return self.run(**options).result or {}
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.database)) as db:
@@ -53,8 +55,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(example: Callable[[str], ModuleType], ctx: TaskContext, tmp_path: Path) -> Shop:
-    return Shop(example("sync_orders"), ctx, tmp_path)
+def shop(example: Callable[[str], ModuleType], taskq_fleet: Fleet, tmp_path: Path) -> Shop:
+    return Shop(example("sync_orders"), taskq_fleet, tmp_path)
 
 
 def test_only_what_is_new_is_read(shop: Shop) -> None:
@@ -192,7 +194,7 @@ def test_two_runs_at_once_do_not_move_the_offset_twice(shop: Shop) -> None:
     shop.write(*(line(number) for number in range(10)))
     shop.sync()
     shop.append("".join(line(number) for number in range(10, 30)))
-    genuine, other = shop.module.read_records, Shop(shop.module, shop.ctx, shop.csv.parent)
+    genuine, other = shop.module.read_records, Shop(shop.module, shop.fleet, shop.csv.parent)
 
     def while_another_runs(file: Any, offset: Any) -> Any:
         shop.module.read_records = genuine
@@ -205,15 +207,35 @@ def test_two_runs_at_once_do_not_move_the_offset_twice(shop: Shop) -> None:
     assert len(shop.orders()) == 30
 
 
-def test_progress_goes_to_the_log(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_goes_to_the_log(shop: Shop) -> None:
     shop.write(*(line(number) for number in range(100)))
-    with caplog.at_level(logging.INFO):
-        shop.sync(batch=40)
-    assert [record.message.split(",")[0] for record in caplog.records] == [
+    run = shop.run(batch=40)
+    assert [line["text"].split(",")[0] for line in run.logs()] == [
         "orders.csv: 39 rows",
         "orders.csv: 79 rows",
         "orders.csv: 100 rows",
     ]
+
+
+def test_a_run_that_is_lost_when_it_is_done_takes_nothing_twice(shop: Shop) -> None:
+    shop.write(line(1), line(2))
+    shop.fleet.lose(shop.module.sync_orders, done=True)
+    run = shop.run()
+    assert (run.attempt, run.result["read"] if run.result else None) == (2, 0)
+    assert len(shop.orders()) == 2
+
+
+def test_it_follows_the_export_four_times_a_minute(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shop.csv.parent)
+    shop.csv = shop.csv.parent / "var/orders.csv"
+    shop.csv.parent.mkdir()
+    shop.write(line(1))
+    shop.fleet.clock.set("2026-11-22T12:00:00Z")
+    shop.fleet.register(shop.module)
+    shop.fleet.clock.advance("30s", drain=True)
+    shop.append(line(2) + line(3))
+    shop.fleet.clock.advance("30s", drain=True)
+    assert [run.result["read"] for run in reversed(shop.fleet.client.runs("sync_orders"))] == [1, 0, 2, 0]
 
 
 # A process that syncs and is killed while it writes its Nth row: inside of a transaction.
