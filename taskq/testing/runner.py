@@ -33,6 +33,11 @@ class FleetRun(Run[R]):
         super().__init__(link, document)
         self.params, self.exception = params, exception
 
+    @property
+    def result(self) -> R:
+        """What the task returned; None unless it has succeeded."""
+        return self.document["result"]  # type: ignore[no-any-return]  # what the task returned is R
+
     def __repr__(self) -> str:
         shown = call(self.task, self.params)
         due = f", due {self.due_at}" if self.status == "scheduled" else ""
@@ -92,13 +97,13 @@ class Runner:
     @overload
     def attempt(
         self, task: FunctionTask[Concatenate[TaskContext, P], Coroutine[Any, Any, R]], /, *args: P.args, **params: P.kwargs
-    ) -> FleetRun[R]: ...
+    ) -> FleetRun[R | None]: ...
     @overload
-    def attempt(self, task: FunctionTask[P, Coroutine[Any, Any, R]], /, *args: P.args, **params: P.kwargs) -> FleetRun[R]: ...
+    def attempt(self, task: FunctionTask[P, Coroutine[Any, Any, R]], /, *args: P.args, **params: P.kwargs) -> FleetRun[R | None]: ...
     @overload
-    def attempt(self, task: FunctionTask[Concatenate[TaskContext, P], R], /, *args: P.args, **params: P.kwargs) -> FleetRun[R]: ...
+    def attempt(self, task: FunctionTask[Concatenate[TaskContext, P], R], /, *args: P.args, **params: P.kwargs) -> FleetRun[R | None]: ...
     @overload
-    def attempt(self, task: FunctionTask[P, R], /, *args: P.args, **params: P.kwargs) -> FleetRun[R]: ...
+    def attempt(self, task: FunctionTask[P, R], /, *args: P.args, **params: P.kwargs) -> FleetRun[R | None]: ...
     @overload
     def attempt(self, task: str | type[Task[..., Any]], /, **params: Any) -> FleetRun[Any]: ...
     def attempt(self, task: Any, /, *args: Any, **params: Any) -> FleetRun[Any]:

@@ -44,7 +44,7 @@ class Shop:
         return self.fleet.run(self.module.sync_orders, csv_file=str(self.csv), database=str(self.database), **options)
 
     def sync(self, **options: Any) -> dict[str, Any]:
-        return self.run(**options).result or {}
+        return self.run(**options).result
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.database)) as db:
@@ -221,7 +221,7 @@ def test_a_run_that_is_lost_when_it_is_done_takes_nothing_twice(shop: Shop) -> N
     shop.write(line(1), line(2))
     shop.fleet.lose(shop.module.sync_orders, done=True)
     run = shop.run()
-    assert (run.attempt, run.result["read"] if run.result else None) == (2, 0)
+    assert (run.attempt, run.result["read"]) == (2, 0)
     assert len(shop.orders()) == 2
 
 

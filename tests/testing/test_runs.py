@@ -221,7 +221,7 @@ def test_a_run_leaves_the_folder_the_streams_and_the_handlers_as_they_were(taskq
     @task
     def roam() -> None:
         os.chdir(tmp_path)
-        sys.stdout = None  # type: ignore[assignment]  # what a careless task may do
+        sys.stdout = sys.__stdout__  # what a careless task may do
 
     taskq_fleet.run(roam)
     assert before == (Path.cwd(), sys.stdout, sys.stderr, list(logging.getLogger().handlers), threading.active_count())
