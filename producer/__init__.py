@@ -1,4 +1,4 @@
-"""What makes runs: the client (and, later, the scheduler and the triggers).
+"""What makes runs: the client and the scheduler (and, later, the triggers).
 
 An enqueue is one round trip. The client keeps, for each task that it has used, the spec and a compiled validator together
 with the registry's revision at which it read them (`catalog`). It validates the parameters against them and sends the run
@@ -9,6 +9,8 @@ reported.
 
 `core` holds the operations as generators; `client` and `aclient` are thin faces that drive them over a blocking and an
 asyncio connection, `run` the two faces of one run. Waiting for a result blocks on RQ's result stream of that run.
+
+`scheduler` is a process of its own: it fires the tasks' schedules and moves delayed runs to their queues.
 
 This room knows only `taskq.registry`. Names below are loaded when they are first used.
 """

@@ -28,18 +28,23 @@ task, schedule and slot.
 (``moved``), the snapshot is brought up to date and the slot decided again: no slot of a schedule that was changed, paused or
 retired fires after that change.
 
+**What becomes of a slot** (`decisions`): it fires, or it is counted as a misfire. Up to ``misfire_after`` late each slot fires, in
+order; of later ones ``once`` fires the newest, ``skip`` none, ``all`` each. While the task is paused none fires: ``once`` holds the
+newest back until the task is resumed, ``skip`` drops them, ``all`` makes their runs, which the workers put aside. With
+``overlap="skip"`` no slot fires while the run of the last one has not ended.
+
 **The clock** is Redis'. upcoming.lua says what is due and what time it is; slot.lua refuses what is not due yet (``early``).
 This machine's clock only measures how long to sleep until the next due time, from the moment at which Redis was asked.
 
 **The lead** (`leadership`), one lease a duty::
 
-              lead.lua: nobody leads          lead.lua each third of the lease
-    standby ──────────────────────────▶ leader ──┐
-      ▲  ▲                                │ │ ▲──┘
-      │  └── a script says ``lost`` ──────┘ │
-      │      (the lease had ended)          │ SIGTERM: resign.lua frees the lease and wakes the others
-      └── lead.lua: another one leads       ▼
-                                          ended
+                     lead.lua: nobody leads             ┌── lead.lua, each third of the lease
+    standby ───────────────────────────────────▶ leader ◀──┘
+       ▲                                          │  │
+       └── lead.lua says that another one leads, ─┘  │ SIGTERM, SIGINT: the tick ends, resign.lua frees the
+           any other script says ``lost``            │ lease and wakes the others
+                                                     ▼
+                                                   ended
 
 - standby → leader: at the lease's end, or when a leader resigns; so within two leases of a ``kill -9``.
 - leader → standby: only told by Redis. What it writes until then is refused by the scripts, not by its own belief.
