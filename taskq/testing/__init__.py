@@ -10,7 +10,8 @@
 
 `Fleet` is what the fixture ``taskq_fleet`` gives (the pytest plug-in comes with ``pip install 'taskq-fleet[testing]'``);
 without pytest ``with Fleet() as fleet:`` does the same. While one is open, each ``Client()``, ``AsyncClient()`` and
-``Registry()`` in this process finds its server, which is fakeredis; each test has one of its own.
+``Registry()`` in this process finds its server, which is fakeredis; each test has one of its own. A client that your code made
+earlier, as it was imported, leads where it led before: put `Fleet.client` in its place.
 
 **No second engine.** What a worker does is done by a worker's code, on this thread: the client validates and enqueues,
 ``claim.lua`` takes the run, the route chooses the version, the parameters are checked again, the executor's `execute` calls the

@@ -173,7 +173,11 @@ def _records(log: RunLog) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[None]:
-    before = Path.cwd()
+    try:
+        before = Path.cwd()
+    except OSError:  # somebody has removed it
+        yield
+        return
     try:
         yield
     finally:

@@ -219,11 +219,11 @@ class Fleet(Runner):
         if not self._code.knows(task):
             self.register(task)
 
-    def _waited_for(self, stream: str, seconds: float) -> None:
-        """A client waits for a run: it gets what a fleet would do in that time."""
+    def _waited_for(self, stream: str, seconds: float) -> bool:
+        """A client is about to block on a stream: if it waits for a run, it gets what a fleet would do in that time."""
         prefix = self._link.keys.rq_results("")
         if not stream.startswith(prefix):
-            return
+            return False
         run = stream.removeprefix(prefix)
         while self._read(run).status not in TERMINAL:
             self._due.look()
@@ -231,7 +231,7 @@ class Fleet(Runner):
                 break
         else:
             self._waits = 0
-            return
+            return True
         self._waits += 1
         if self._waits > _MOST_WAITS:
             self._waits = 0
@@ -241,6 +241,7 @@ class Fleet(Runner):
             self._time.move(target)
         else:
             self.clock.advance(seconds)
+        return True
 
     # -- failures ------------------------------------------------------------------------------------------
     def fail(self, task: AnyTask, error: BaseException | type[BaseException], times: int = 1) -> None:

@@ -26,7 +26,7 @@ except ImportError as error:
 VERSION: Final = (7,)
 """Redis' version that is played: the oldest that taskq works with."""
 
-OnWait = Callable[[str, float], None]
+OnWait = Callable[[str, float], bool]
 
 
 class Backend:
@@ -34,7 +34,7 @@ class Backend:
 
     Args:
         on_wait: called with the key of a stream and a time in seconds each time that a client is about to block on that stream;
-            the client then reads without blocking.
+            says whether it need not block.
     """
 
     def __init__(self, on_wait: OnWait) -> None:
@@ -79,8 +79,8 @@ class Backend:
         if "BLOCK" not in words or "STREAMS" not in words:
             return args
         at = words.index("BLOCK")
-        self._on_wait(words[words.index("STREAMS") + 1], float(words[at + 1]) / 1000)
-        return args[:at] + args[at + 2 :]
+        served = self._on_wait(words[words.index("STREAMS") + 1], float(words[at + 1]) / 1000)
+        return args[:at] + args[at + 2 :] if served else args
 
 
 class Fake(fakeredis.FakeRedis):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import bdb
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -342,6 +344,21 @@ def test_a_timeout_in_a_run_that_waits_for_another_strikes_the_one_that_is_late(
     assert (run.status, run.reason) == ("failed", "timeout")
     (other,) = taskq_fleet.client.runs("inner")
     assert (other.status, other.result) == ("succeeded", "in time")
+
+
+def test_nothing_is_stopped_while_a_debugger_is_at_work(taskq_fleet: Fleet) -> None:
+    @task(timeout="1m")
+    def debugged() -> str:
+        debugger, before = bdb.Bdb(), sys.gettrace()
+        debugger.reset()
+        sys.settrace(debugger.trace_dispatch)
+        try:
+            taskq_fleet.clock.advance("1h")
+        finally:
+            sys.settrace(before)
+        return "looked at"
+
+    assert taskq_fleet.run(debugged).result == "looked at"
 
 
 def test_a_callers_timeout_wins(taskq_fleet: Fleet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -216,7 +217,11 @@ def test_patches_hold_in_the_task_that_runs(taskq_fleet: Fleet, monkeypatch: pyt
 
 
 def test_a_run_leaves_the_folder_the_streams_and_the_handlers_as_they_were(taskq_fleet: Fleet, tmp_path: Path) -> None:
-    before = Path.cwd(), sys.stdout, sys.stderr, list(logging.getLogger().handlers), threading.active_count()
+    def state() -> tuple[object, ...]:
+        handlers = list(logging.getLogger().handlers), signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGALRM)
+        return Path.cwd(), sys.stdout, sys.stderr, handlers, threading.active_count()
+
+    before = state()
 
     @task
     def roam() -> None:
@@ -224,7 +229,7 @@ def test_a_run_leaves_the_folder_the_streams_and_the_handlers_as_they_were(taskq
         sys.stdout = sys.__stdout__  # what a careless task may do
 
     taskq_fleet.run(roam)
-    assert before == (Path.cwd(), sys.stdout, sys.stderr, list(logging.getLogger().handlers), threading.active_count())
+    assert state() == before
 
 
 def test_sys_exit_is_the_tasks_failure_and_ctrl_c_is_not(taskq_fleet: Fleet) -> None:
