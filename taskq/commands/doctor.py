@@ -92,6 +92,7 @@ def examine(opened: Session) -> list[Check]:
         partial(_queues, opened),
         partial(_loads, opened, workers),
         partial(_scheduler, opened),
+        partial(_jobs, opened),
     ]
     return [_safely(make) for make in remote] + _local()
 
@@ -226,6 +227,17 @@ def _scheduler(opened: Session) -> Check:
     if silent > _HUNG:
         return Check("scheduler", ok=False, detail=f"{leader.scheduler} leads, and has done nothing for {silent:.0f} s", fix="see its log")
     return Check("scheduler", ok=True, detail=f"{leader.scheduler} leads, {len(alive) - 1} standing by; {work}")
+
+
+def _jobs(opened: Session) -> Check:
+    """RQ jobs of `FleetScheduler`: served by `taskq scheduler`, or by a program of the user's own."""
+    waiting = counted(int(opened.ask("ZCARD", opened.keys.scheduler_jobs)), "job")
+    leader = opened.ask("GET", opened.keys.scheduler_jobs_lease)
+    if leader is None and not waiting.startswith("0"):
+        fix = "start one: `taskq scheduler`, or a program that calls FleetScheduler(…).run()"
+        return Check("jobs", ok=False, detail=f"{waiting} of FleetScheduler wait, and no scheduler hands them over", fix=fix)
+    served = "" if leader is None else f", {leader.decode(errors='replace').partition('|')[2]} hands them over"
+    return Check("jobs", ok=True, detail=f"{waiting} of FleetScheduler scheduled{served}")
 
 
 def _local() -> list[Check]:

@@ -198,18 +198,23 @@ def test_the_times_of_an_interval_do_not_drift(scheduler: FleetScheduler, server
     assert queued(server) == [job.id], "what passed meanwhile is left out"
 
 
-def test_cron_is_kept_where_rq_scheduler_does_and_goes_by_utc(scheduler: FleetScheduler, server: Redis, keys: Keys) -> None:
+def test_cron_is_kept_where_rq_scheduler_does_and_goes_by_utc(scheduler: FleetScheduler, server: Redis) -> None:
     job = scheduler.cron("1 * * * *", jobs.add, args=[1], repeat=2)
     found = Job.fetch(job.id, connection=server)
     assert found.meta == {"cron_string": "1 * * * *", "use_local_timezone": False, "repeat": 2}
     due = time_of(scheduler, job)
     assert (due.minute, due.second, due.microsecond) == (1, 0, 0)
     assert timedelta(0) < due - naive(now(server)) <= timedelta(hours=1)
-    for _ in range(2):
+
+
+def test_cron_repeats_from_now_on_as_often_as_it_is_told(scheduler: FleetScheduler, server: Redis) -> None:
+    job = scheduler.cron("0 6 1 1 *", jobs.add, args=[1], repeat=2)
+    due = time_of(scheduler, job)
+    for left in (1, 0):
         scheduler.change_execution_time(job, datetime(2020, 1, 1))
-        scheduler.enqueue_jobs()
-        assert job not in scheduler or time_of(scheduler, job) == due
-    assert (queued(server), job in scheduler) == ([job.id] * 2, False)
+        assert scheduler.enqueue_jobs() == [job]
+        assert scheduler.get_jobs(with_times=True) == ([(job, due)] if left else []), "years that have passed are left out"
+    assert queued(server) == [job.id] * 2
 
 
 @pytest.mark.parametrize("wrong", ["", "* * * *", "60 * * * *", "a b c d e", "0 0 30 2 *", "* * * * * *", 5, None])

@@ -88,7 +88,7 @@ def running(taskq: Command, redis: Redis, keys: Keys) -> Iterator[None]:
 def test_the_command_serves_the_jobs(scheduler: FleetScheduler, redis: Redis, quick: Settings) -> None:
     plain = scheduler.enqueue_in(timedelta(milliseconds=300), jobs.add, 1, b=2)
     again = scheduler.schedule(datetime(2020, 1, 1), jobs.add, [2], interval=0.2, repeat=3)
-    cron = scheduler.cron("* * * * *", jobs.add, args=[3])
+    cron = scheduler.cron("0 0 1 1 *", jobs.add, args=[3])
     first = time_of(scheduler, cron)
     scheduler.change_execution_time(cron, datetime(2020, 1, 1))
     until(lambda: sorted(queued(redis)) == sorted([plain.id, again.id, again.id, again.id, cron.id]), 20)
@@ -113,6 +113,19 @@ def test_both_kinds_take_the_same_lead(quick: Settings, tmp_path: Path, schedule
         assert alone.end() == 0
     finally:
         jobs.kill_all([registry, alone])
+
+
+def test_doctor_says_when_nobody_serves_the_jobs(scheduler: FleetScheduler, taskq: Command) -> None:
+    def check() -> dict[str, Any]:
+        (found,) = (row for row in taskq.json("doctor", code=None)["checks"] if row["name"] == "jobs")
+        return dict(found)
+
+    assert check() == {"name": "jobs", "ok": True, "detail": "0 jobs of FleetScheduler scheduled", "fix": None}
+    scheduler.enqueue_in(timedelta(hours=1), jobs.add, 1)
+    assert (check()["ok"], check()["detail"]) == (False, "1 job of FleetScheduler wait, and no scheduler hands them over")
+    assert "taskq scheduler" in check()["fix"]
+    scheduler.acquire_lock()
+    assert check()["detail"] == f"1 job of FleetScheduler scheduled, {scheduler.name} hands them over"
 
 
 class Trap:
