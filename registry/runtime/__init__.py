@@ -1,6 +1,7 @@
 """What a long-running process stands on, worker and scheduler alike: life cycle of its loops, backoff, Redis with its outages.
 
-Nothing here knows of runs or schedules. `loop.Loop` is the one shape of everything that goes on for as long as the process
+Nothing here knows of runs or slots. `loop.Loop` is the one shape of everything that goes on for as long as the process
 does; `server.Server` is the one place that notices that Redis is away and the one that finds it again, so that an outage costs
-a process at most two connection attempts a second however many loops it has.
+a process at most two connection attempts a second however many loops it has. `process` is what each of them does about
+itself (its name, its memory), `schedulers` tells which schedulers there are, by what they report.
 """

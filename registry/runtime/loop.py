@@ -59,19 +59,24 @@ class Loop:
                 if is_outage(error):
                     self.server.lost(error)
                     continue
-                delay = backoff.next()
+                delay = _pause(backoff, began)
                 log.warning("%s: Redis refused (%s); again in %.1f s", self.name, error, delay)
             except TaskqError as error:
-                delay = backoff.next()
+                delay = _pause(backoff, began)
                 log.warning("%s: %s; again in %.1f s", self.name, error, delay)
             except Exception:  # a loop must never end unseen: recorded with its traceback, then started again
-                if clock.monotonic() - began > _HEALTHY_AFTER:
-                    backoff.reset()
-                delay = backoff.next()
+                delay = _pause(backoff, began)
                 log.exception("%s failed; it starts again in %.1f s", self.name, delay)
             else:
                 return
             await asyncio.sleep(delay)
+
+
+def _pause(backoff: Backoff, began: float) -> float:
+    """How long to wait after a failure: as after the first one, if it had gone well for a while."""
+    if clock.monotonic() - began > _HEALTHY_AFTER:
+        backoff.reset()
+    return backoff.next()
 
 
 async def end(task: asyncio.Task[None]) -> None:

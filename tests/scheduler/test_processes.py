@@ -240,6 +240,26 @@ def test_changes_take_effect_without_pubsub(schedulers: Schedulers, registry: Re
     assert registry.slots("t")[-1] <= at
 
 
+def test_garbage_on_the_channels_is_no_more_than_a_reason_to_look(
+    schedulers: Schedulers, registry: Registry, redis: Redis, keys: Keys
+) -> None:
+    def calls() -> int:
+        return int(redis.info("commandstats")["cmdstat_evalsha"]["calls"])
+
+    schedulers.start()
+    registry.put("t", every=0.1)
+    until(lambda: registry.slots("t"))
+    before, began = calls(), time.monotonic()
+    while time.monotonic() < began + 1:
+        for channel in (keys.scheduler_wake, keys.changes):
+            redis.publish(channel, b"\xff\x00{[due")
+    assert calls() - before < 500, "a flood is looked at a hundred times a second, not for each message"
+    at = registry.now()
+    slots = until(lambda: (found := registry.slots("t"))[-1] > at + 300 and found)
+    assert_seamless(slots, 100)
+    assert "Traceback" not in schedulers.texts()
+
+
 def test_a_pause_ends_with_the_slot_that_it_held(schedulers: Schedulers, registry: Registry) -> None:
     schedulers.start()
     registry.put("t", every=0.3)
