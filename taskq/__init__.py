@@ -6,6 +6,9 @@ and everything on one machine (`taskq.up`). It alone sees all three rooms, `task
 
 It is lazy: each name is imported when it is first asked for. A task file that says ``from taskq import task`` is imported
 in executors, which must stay small, and ``taskq --help`` must be fast; neither may pay for redis or pydantic.
+
+PYTEST_DONT_REWRITE: the plug-in of `taskq.testing` is part of this package, so pytest would want to rewrite its assertions, and
+warn of a package that somebody has imported before.
 """
 
 from __future__ import annotations

@@ -78,6 +78,14 @@ def test_the_plug_in_loads_nothing_that_costs_time() -> None:
     assert set(json.loads(done.stdout)) - set(json.loads(bare.stdout)) == {"taskq", "taskq.testing", "taskq.testing.plugin"}
 
 
+def test_pytest_does_not_mind_that_taskq_was_imported_before(tmp_path: Path) -> None:
+    (tmp_path / "test_shop.py").write_text(NEWCOMER)
+    code = "import taskq, taskq.registry.errors, pytest; raise SystemExit(pytest.main(['-q', '-W', 'error', '-p', 'no:cacheprovider']))"
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_without_fakeredis_the_message_says_what_to_install() -> None:
     code = "import sys; sys.modules['fakeredis'] = None; from taskq.testing import Fleet"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
