@@ -13,7 +13,8 @@ that they name and executed by a stock ``rq worker``. A stock rq-scheduler on th
 - ``cron`` with ``use_local_timezone=False`` goes by UTC, with ``True`` by the zone of the machine that scheduled the job.
 - ``at_front`` is stored, `change_execution_time` is atomic, `get_jobs` gives the list that the README promises.
 - How a job repeats is read from a record of ours. ``meta`` says the same, for who reads it; to change it, schedule the job anew
-  under its id. `run` hands jobs over without `enqueue_job`, which stays for use by hand.
+  under its id. `run` hands jobs over without `enqueue_job`, which stays for use by hand; of queue and job classes of the user's own it
+  takes the prefixes of their keys and the default timeout, and runs none of their code.
 - A job that ``Job.cancel`` of RQ has cancelled is forgotten, as one that was deleted.
 
 A task of taskq given to `enqueue_at` or `enqueue_in` becomes a run of ours (`jobs.tasks`).

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import ConnectionError  # noqa: A004  # redis-py's name
 from rq import Callback, Queue
 from rq.job import Dependency, Job, JobStatus
 from support import jobs
@@ -14,7 +16,9 @@ from support.jobs import now, queued, time_of
 
 from taskq.producer.scheduler import FleetScheduler
 from taskq.producer.scheduler.jobs.repeats import Repeat
+from taskq.registry.errors import ServerUnreachable
 from taskq.registry.keys import Keys
+from taskq.registry.scripts import Script
 from taskq.registry.settings import Settings
 
 
@@ -179,3 +183,31 @@ def test_birth_and_death_are_recorded_as_in_rq_scheduler(server: Redis, settings
     assert server.ttl(scheduler.key) == 30
     scheduler.register_death()
     assert server.hexists(scheduler.key, "death")
+
+
+@pytest.mark.parametrize("executed", [False, True])
+def test_a_reply_that_is_lost_loses_and_doubles_nothing(
+    scheduler: FleetScheduler, server: Redis, monkeypatch: pytest.MonkeyPatch, executed: bool
+) -> None:
+    # Given a server whose connection breaks once for each job, before or after it has handed the job over
+    call, met = Script.call, set()
+
+    def breaking(script: Script, redis: Redis, names: Any, args: Any) -> Any:
+        first = script.name == "handover" and args[1] not in met
+        reply = call(script, redis, names, args) if executed or not first else None
+        if first:
+            met.add(args[1])
+            raise ConnectionError("broken")
+        return reply
+
+    monkeypatch.setattr(Script, "call", breaking)
+    once = [scheduler.enqueue_at(datetime(2020, 1, 1), jobs.add, number) for number in range(5)]
+    again = [scheduler.schedule(datetime(2020, 1, 1), jobs.add, [number], interval=3600, repeat=3) for number in range(5)]
+    # When it is tried again until all is done
+    for _ in range(10):
+        with pytest.raises(ServerUnreachable):
+            scheduler.enqueue_jobs()
+    scheduler.enqueue_jobs()
+    # Then
+    assert sorted(queued(server)) == sorted(job.id for job in once + again)
+    assert [job.meta["repeat"] for job in scheduler.get_jobs()] == [2] * 5

@@ -37,6 +37,8 @@ _RENEWALS: Final = 3
 _BEHIND: Final = 0.005
 _CONFIRMATION: Final = 5.0
 _HEARTBEAT: Final = 1.0
+# Looks that are asked for come no closer than this: a flood of messages costs 100 of them a second.
+_GAP: Final = 0.01
 
 
 class Hold:
@@ -110,7 +112,7 @@ class Life:
         self._scheduler, self._look = scheduler, look
         self._pubsub: Any = None
         self._backoff = Backoff(0.2, 4.0)
-        self._beat_at = 0.0
+        self._beat_at = self._began = 0.0
 
     def live(self, *, once: bool = False) -> None:
         """Look, sleep, look again, until a signal raises SystemExit; ``once``: one look.
@@ -134,6 +136,7 @@ class Life:
     def _round(self) -> None:
         try:
             self._listen()
+            self._began = clock.monotonic()
             pause = self._look()
             self._heartbeat()
         except _TROUBLE as error:
@@ -174,6 +177,7 @@ class Life:
         try:
             while (left := deadline - clock.monotonic()) > 0:
                 if self._pubsub.get_message(timeout=left) is not None:
+                    time.sleep(max(0.0, self._began + _GAP - clock.monotonic()))
                     break
             while self._pubsub.get_message(timeout=0) is not None:
                 pass  # one look serves all that have asked for one
