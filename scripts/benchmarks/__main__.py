@@ -167,7 +167,7 @@ def main(
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        click.echo("interrupted: nothing was written", err=True)
+        click.echo("interrupted" + ("" if target is None else f": {target} is not written"), err=True)
         sys.exit(_INTERRUPTED)
 
 
@@ -175,11 +175,15 @@ def _run(plan: Plan, target: Path | None) -> None:
     facts = machine.facts(plan.folder)
     versions = machine.versions(name for peer in plan.peers for name in load(peer).distributions)
     done: list[Done] = []
-    with Told(plan) as told:
-        for one in run(plan, told.step):
-            done.append(one)
-            told.done(one)
-    report.show(_console(), done, plan, facts, versions)
+    try:
+        with Told(plan) as told:
+            for one in run(plan, told.step):
+                done.append(one)
+                told.done(one)
+    finally:
+        # Also of what there is when it is interrupted, or fails.
+        if done:
+            report.show(_console(), done, plan, facts, versions)
     if target is not None:
         document = report.document(done, plan, facts, versions, machine.command_line())
         target.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

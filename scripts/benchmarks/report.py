@@ -65,7 +65,7 @@ def tables(done: Sequence[Done], plan: Plan) -> Iterable[Table | str]:
     found = medians(done)
     runs = {(one.step.measure, one.step.peer): one.measured.runs for one in done}
     first, *others = plan.peers
-    for aof in plan.aof:
+    for aof in dict.fromkeys(one.step.aof for one in done):
         table = Table(
             title=f"append-only file: {aof}" + (" (as `taskq up` ships it)" if aof == "always" else ""),
             title_justify="left",
@@ -87,7 +87,8 @@ def tables(done: Sequence[Done], plan: Plan) -> Iterable[Table | str]:
     if others:
         yield f"×: how many times better {load(first).title} is than the column before."
     if "drain" in plan.measures:
-        yield "Drained: " + ", ".join(f"{load(peer).title} {runs['drain', peer]:,} runs" for peer in plan.peers) + "."
+        drained = [f"{load(peer).title} {runs['drain', peer]:,} runs" for peer in plan.peers if ("drain", peer) in runs]
+        yield f"Drained: {', '.join(drained)}."
 
 
 def _cell(figure: Figure, value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,22 @@ from support.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it runs; a zombie does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def is_executor(process: psutil.Process) -> bool:
+    """Whether it is a worker's executor."""
+    try:
+        return "taskq.worker.executor" in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 class Bench:
@@ -60,13 +77,13 @@ class Bench:
     def look(self) -> set[psutil.Process]:
         """All processes below it that were seen so far."""
         assert self.process is not None
-        if self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE:
+        with contextlib.suppress(psutil.NoSuchProcess):
             self.seen |= set(self.process.children(recursive=True))
         return self.seen
 
     def left(self) -> list[psutil.Process]:
         """Those that still run."""
-        return [process for process in self.seen if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in self.seen if alive(process)]
 
     def ended(self) -> int:
         """Wait for its end; returns its exit code."""
@@ -125,7 +142,7 @@ def consistent(latency: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_of_it_stays_when_it_is_interrupted(bench: Bench, ending: signal.Signals) -> None:
     process = bench.start("--only", "latency", "--peers", "taskq", "--repeat", "50")
-    until(lambda: len([one for one in bench.look() if one.is_running() and "executor" in " ".join(one.cmdline())]) >= 1, 60, "executors")
+    until(lambda: any(map(is_executor, bench.look())), 60, "executors")
 
     os.kill(process.pid, ending) if ending == signal.SIGKILL else os.killpg(process.pid, ending)
 
