@@ -215,6 +215,7 @@ class Jobs(Loop):
     async def run(self) -> None:
         while True:
             await self._lead.held()
+            await self.server.ready()  # each try would be one more connection attempt
             self._poked.clear()
             began = clock.monotonic()
             moved = await run_async(self._mover.move_due(self._lead.value), self.server.redis)
