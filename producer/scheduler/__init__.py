@@ -26,7 +26,8 @@ task, schedule and slot.
 
 **Why a change is obeyed at once.** A change moves the revision, so that each slot that was decided before is refused
 (``moved``), the snapshot is brought up to date and the slot decided again: no slot of a schedule that was changed, paused or
-retired fires after that change.
+retired fires after that change. reschedule.lua compares the revision as well: who gets the lead with an old snapshot, woken from a stop,
+would remove schedules that came meanwhile, and with them what is known of their slots.
 
 **What becomes of a slot** (`decisions`): it fires, or it is counted as a misfire. Up to ``misfire_after`` late each slot fires, in
 order; of later ones ``once`` fires the newest, ``skip`` none, ``all`` each. While the task is paused none fires: ``once`` holds the

@@ -79,8 +79,8 @@ class Ticker:
         if unsure:
             yield from self._look()
         aligned = yield from self._align(lease, {*self._calendar.snapshot.tasks, *self._there} if unsure else set())
-        if not aligned:
-            return Tick("lost")
+        if aligned != "done":
+            return Tick(aligned)
         fired = yield from self._firing.fire(lease)
         self._unsure = fired.outcome == "lost" or not fired.sound
         if fired.outcome != "done":
@@ -107,25 +107,26 @@ class Ticker:
                     self._firing.held.add(name)
             at += len(names)
 
-    def _align(self, lease: str, tasks: set[str]) -> Op[bool]:
-        """Add and remove schedules of these tasks and of those that have changed; returns False where the lease is lost."""
+    def _align(self, lease: str, tasks: set[str]) -> Op[Outcome]:
+        """Add and remove schedules of these tasks and of those that have changed."""
         tasks, self._changed = tasks | self._changed, set()
+        revision = self._calendar.snapshot.revision
         difference = self._calendar.difference({name for task in tasks for name in self._there.get(task, ())}, tasks)
         if not difference.added and not difference.removed:
-            return True
+            return "done"
         seconds, micros = yield Command("TIME")
         changes = self._changes(difference, int(seconds) * 1000 + int(micros) // 1000)
-        keys = self._keys
+        names = [self._keys.scheduler_lease, self._keys.revision, self._keys.scheduler_due, self._keys.scheduler_state]
         for at in range(0, len(changes), PAGE):
             page = changes[at : at + PAGE]
             added = [arg for change in page if len(change) == 2 for arg in change]
             removed = [arg for change in page if len(change) == 1 for arg in change]
-            args: list[Arg] = [lease, len(added) // 2, *added, *removed]
-            reply = yield Call(load("reschedule"), [keys.scheduler_lease, keys.scheduler_due, keys.scheduler_state], args)
+            args: list[Arg] = [lease, revision, len(added) // 2, *added, *removed]
+            reply = yield Call(load("reschedule"), names, args)
             if reply[0] != b"ok":
-                return False
+                return "lost" if reply[0] == b"lost" else "moved"
         _log.info("schedules: %d added, %d removed", len(difference.added), len(difference.removed))
-        return True
+        return "done"
 
     def _changes(self, difference: Difference, now: int) -> list[tuple[str, ...]]:
         """``(schedule, first slot)`` for each that is added, ``(schedule,)`` for each that is removed; noted as done."""

@@ -31,7 +31,7 @@ class Leading:
     """A ticker with a snapshot, under a lease of its own."""
 
     def __init__(self, redis: Redis, keys: Keys, settings: Settings) -> None:
-        self.redis, self.keys = redis, keys
+        self.redis, self.keys, self.settings = redis, keys, settings
         self.snapshot = Snapshot()
         self.ticker = Ticker(keys, settings, self.snapshot)
         self.lease = self.take("s1")
@@ -249,6 +249,27 @@ def test_a_registry_that_is_empty_again_has_no_schedules(book: Registry, leading
     book.put("t", every=3600.0, since=hours_ago(book, 1))
     leading.work()
     assert len(book.slots("t")) == 1
+
+
+def test_who_leads_with_an_old_snapshot_leaves_the_schedules_alone(book: Registry, leading: Leading, server: Redis) -> None:
+    # Given one who was stopped while another one led: "kept" and "gone" have fired, and the process knows only "gone"
+    book.put("gone", every=3600.0, misfire="all", since=hours_ago(book, 3))
+    leading.read()
+    book.put("gone", version=2)
+    book.put("kept", every=3600.0, misfire="all", since=hours_ago(book, 3))
+    other = Leading(server, leading.keys, leading.settings)
+    other.work()
+    assert len(book.slots("kept")) == 3
+    before = (book.due("kept|every 1h"), book.state("kept|every 1h"))
+    server.delete(leading.keys.rq_queue("default"), *(leading.keys.rq_job(run) for run in book.queued()))
+    # When it is woken and gets the lead before it has read the registry
+    leading.lease = leading.take("s1")
+    assert leading.tick().outcome == "moved"
+    # Then none of the slots of before fires again, neither of what it did not know of nor of what is no more
+    assert book.due("gone|every 1h") is None
+    assert (book.due("kept|every 1h"), book.state("kept|every 1h")) == before
+    leading.work()
+    assert book.queued() == []
 
 
 # -- overlap -----------------------------------------------------------------------------------------------
