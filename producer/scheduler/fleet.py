@@ -30,7 +30,8 @@ from rq.job import Job
 from rq_scheduler import Scheduler
 
 from taskq.producer.scheduler.jobs import times
-from taskq.producer.scheduler.jobs.blocking import Hold, Life
+from taskq.producer.scheduler.jobs.blocking import Life
+from taskq.producer.scheduler.jobs.duty import Duty
 from taskq.producer.scheduler.jobs.handover import Mover
 from taskq.producer.scheduler.jobs.listing import Found, Listing
 from taskq.producer.scheduler.jobs.planning import Plans, counted_down
@@ -44,7 +45,6 @@ from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
 
 _DEFAULT: Final = Keys()
-_SHORTEST: Final = 0.01
 # Options that `enqueue_at` takes out of the function's keyword arguments → what the other methods call them.
 _OPTIONS: Final = {
     "timeout": "timeout", "job_id": "id", "job_ttl": "ttl", "job_result_ttl": "result_ttl", "job_description": "description",
@@ -102,7 +102,7 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
         self._listing = Listing(self.connection, keys, self.job_class)
         self._runs = TaskRuns(self.connection, self.settings, keys)
         self._mover = Mover(keys, counted_down)
-        self._hold = Hold(self.connection, self.settings, keys, self.name)
+        self._duty = Duty(self.settings, keys, self.name, self._mover, interval)
 
     # -- scheduling ----------------------------------------------------------------------------------------
     def enqueue_at(self, scheduled_time: datetime, func: Any, *args: Any, **kwargs: Any) -> Job:
@@ -284,13 +284,13 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
 
     def acquire_lock(self) -> bool:
         """Take the lead, which lasts ``settings.scheduler_lease``, or renew it; False where another scheduler has it."""
-        self._lock_acquired = bool(self._hold.take().token)
+        self._lock_acquired = bool(run_sync(self._duty.take(), self.connection).token)
         return self._lock_acquired
 
     def remove_lock(self) -> None:
         """Give the lead up, if it is ours."""
         self._lock_acquired = False
-        self._hold.give_up()
+        run_sync(self._duty.give_up(), self.connection)
 
     def run(self, burst: bool = False, *, dedicated: bool = False) -> None:
         """Serve the scheduled jobs until SIGTERM or SIGINT, which raises SystemExit.
@@ -309,10 +309,10 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
             if burst:
                 raise ValueError("burst=True is for a scheduler that serves its own jobs; one of the registry runs until it is stopped")
             raise SystemExit(run_scheduler(self._server, self._given_name, dedicated=dedicated))
-        Life(self, (lambda: float(len(self._move_all()))) if burst else self._look).live(once=burst)
+        Life(self, (lambda _: float(len(self._move_all()))) if burst else self._look).live(once=burst)
 
-    def _look(self) -> float:
-        return min(max(_SHORTEST, float(self._interval)), self._hold.look(self._mover))
+    def _look(self, woken: bool) -> float:  # as `Life` calls it
+        return run_sync(self._duty.look(woken=woken), self.connection)
 
     def _move_all(self) -> list[str]:
         """Hand over all that is due; the ids of the jobs."""

@@ -71,17 +71,15 @@ class Leadership(Loop):
 
     Args:
         server: where. ``duty``: the key of the lease. ``who``: our name.
-        what: that is led, for the log; ``""`` for all that a scheduler does.
         on_change: told each time that we have got or lost the lead, or that another one leads.
 
     Attributes:
         leader: who leads as far as is known, ``""`` for nobody.
     """
 
-    def __init__(self, server: Server, duty: str, who: str, on_change: Callable[[], None] | None = None, *, what: str = "") -> None:
+    def __init__(self, server: Server, duty: str, who: str, on_change: Callable[[], None] | None = None) -> None:
         super().__init__(server, f"lead of {duty}")
         self._duty, self._who, self._on_change = duty, who, on_change
-        self._what = f" ({what})" if what else ""
         self._lease = lease_of(server.settings)
         self._token = ""
         self.leader = ""
@@ -137,11 +135,11 @@ class Leadership(Loop):
         if (token, leader) == (self._token, self.leader):
             return
         if token:
-            _log.info("%s leads%s", self._who, self._what)
+            _log.info("%s leads", self._who)
         elif self._token:
-            _log.warning("%s has lost the lead%s%s", self._who, f" to {leader}" if leader else "", self._what)
+            _log.warning("%s has lost the lead%s", self._who, f" to {leader}" if leader else "")
         elif leader:
-            _log.info("%s stands by; %s leads%s", self._who, leader, self._what)
+            _log.info("%s stands by; %s leads", self._who, leader)
         self._token, self.leader = token, leader
         (self._held.set if token else self._held.clear)()
         if self._on_change is not None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from redis.exceptions import RedisError
 
-from taskq.producer.scheduler.jobs.handover import Jobs
+from taskq.producer.scheduler.jobs.duty import Jobs
 from taskq.producer.scheduler.leadership import Leadership
 from taskq.producer.scheduler.reports import Reports
 from taskq.producer.scheduler.ticker import Tick, Ticker
@@ -156,8 +156,7 @@ class SchedulerProcess:
         self.feed = Feed(server.redis, server.keys, settings, self.snapshot, self._changed, on_wake=self._woken, ready=server.ready)
         self.lead = Leadership(server, server.keys.scheduler_lease, name, self._led)
         self.ticking = Ticking(server, self.ticker, self.lead, self.feed)
-        self.jobs_lead = Leadership(server, server.keys.scheduler_jobs_lease, name, what="jobs of FleetScheduler")
-        self.jobs = Jobs(server, self.jobs_lead)
+        self.jobs = Jobs(server, name)
         self.reports = Reports(server, name, self._vitals)
         self._stop = asyncio.Event()
 
@@ -172,7 +171,7 @@ class SchedulerProcess:
             self.reports.start()
             await self._unless_stopped(self.feed.start())
             if not self._stop.is_set():
-                for loop in (self.lead, self.ticking, self.jobs_lead, self.jobs):
+                for loop in (self.lead, self.ticking, self.jobs):
                     loop.start()
                 log.info("scheduler %s has started", self.name)
             await self._stop.wait()
@@ -195,9 +194,8 @@ class SchedulerProcess:
 
     async def _end(self) -> None:
         await self.ticking.finish()
-        await self.jobs.stop()
-        for lead in (self.lead, self.jobs_lead):
-            await lead.resign()
+        await self.jobs.resign()
+        await self.lead.resign()
         await self.feed.stop()
         await self.reports.stop()
         if not self.server.away:
@@ -214,9 +212,8 @@ class SchedulerProcess:
         """Something became due sooner than anything before, or the leader resigned."""
         self.ticking.wake()
         self.jobs.poke()
-        for lead in (self.lead, self.jobs_lead):
-            if not lead.leads:
-                lead.poke()
+        if not self.lead.leads:
+            self.lead.poke()
 
     def _led(self) -> None:
         self.reports.poke()

@@ -11,11 +11,12 @@ Whoever moves jobs reads these two alone, so that it needs neither the job's cla
                                           │       └── retime.lua (change_execution_time)
                                           └── cancel, or its hash is gone ──▶ forgotten
 
-`handover` is that step, over any connection; `Mover` decides what is due and `repeats` when it is due next. It is driven by two:
-`blocking` for a `FleetScheduler` that serves these jobs alone, over the connection that it was made with, and `handover.Jobs` in the
-process of `taskq scheduler`. Both take the same lead first (`keys.scheduler_jobs_lease`), so that any number of both may run. The lead
+`handover` is that step, over any connection; its `Mover` decides what is due, and `repeats` when it is due next. `duty` adds the lead
+(`keys.scheduler_jobs_lease`). It is driven by two: `blocking` for a `FleetScheduler` that serves these jobs alone, over the connection that
+it was made with, and `duty.Jobs` in the process of `taskq scheduler`. Both take the same lead, so that any number of both may run. The lead
 spares work; that no time of a job is handed over twice holds without it, since the script compares the time and the record that were
 read with those that are there.
 
-`times` is what a datetime means, `tasks` what becomes of a task of taskq, `listing` what is scheduled.
+`planning` writes and changes what is scheduled, `listing` reads it; `times` is what a datetime means, `tasks` what becomes of a task of
+taskq.
 """

@@ -13,77 +13,24 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from taskq.producer.scheduler.jobs.handover import Mover
-from taskq.producer.scheduler.leadership import Lead, lead, lease_of, resign
 from taskq.registry import clock
 from taskq.registry.backoff import Backoff
-from taskq.registry.effects import run_sync
 from taskq.registry.errors import TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.runtime.server import is_outage
 from taskq.registry.settings import Settings
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 log = logging.getLogger("taskq.scheduler")
 _TROUBLE: Final = (RedisError, OSError, TaskqError)
-_RENEWALS: Final = 3
-_BEHIND: Final = 0.005
 _CONFIRMATION: Final = 5.0
 _HEARTBEAT: Final = 1.0
 # Looks that are asked for come no closer than this: a flood of messages costs 100 of them a second.
 _GAP: Final = 0.01
-
-
-class Hold:
-    """The lead of moving jobs, as one scheduler has it.
-
-    Args:
-        connection: where. ``settings``, ``keys``: of the namespace. ``who``: the scheduler's name.
-    """
-
-    def __init__(self, connection: Redis, settings: Settings, keys: Keys, who: str) -> None:
-        self._redis, self._keys, self._who = connection, keys, who
-        self._lease = lease_of(settings)
-        self._token, self._renew_at = "", 0.0
-
-    @property
-    def value(self) -> str:
-        """What the script compares with the lease; ``""`` without the lead."""
-        return f"{self._token}|{self._who}" if self._token else ""
-
-    def take(self) -> Lead:
-        """Take the lead or renew it."""
-        began = clock.monotonic()
-        answer = run_sync(lead(self._keys, self._keys.scheduler_jobs_lease, self._who, self._token, self._lease), self._redis)
-        self._token, self._renew_at = answer.token, began + self._lease / _RENEWALS
-        return answer
-
-    def give_up(self) -> None:
-        """Give the lead up, if it is ours."""
-        token, self._token = self._token, ""
-        if token:
-            run_sync(resign(self._keys.scheduler_jobs_lease, self._who, token, self._keys.scheduler_wake), self._redis)
-
-    def look(self, mover: Mover) -> float:
-        """Keep the lead, or ask for it, and move what is due; returns the seconds to the next look."""
-        if not self._token or clock.monotonic() >= self._renew_at:
-            answer = self.take()
-            if not answer.token:
-                pause = self._lease / _RENEWALS
-                return pause if answer.left < 0 else min(pause, answer.left + _BEHIND)
-        moved = run_sync(mover.move_due(self.value), self._redis)
-        if not moved.leads:
-            self._token = ""
-            return 0.0
-        pause = max(0.0, self._renew_at - clock.monotonic())
-        return pause if moved.next is None else max(0.0, min(pause, moved.next - moved.now))
 
 
 class Living(Protocol):
@@ -105,11 +52,13 @@ class Life:
     """From birth to death.
 
     Args:
-        scheduler: whose. ``look``: does what is due; returns how long to sleep, in s.
+        scheduler: whose. ``look``: does what is due, told whether something may be due that was not there before; returns how
+            long to sleep, in s.
     """
 
-    def __init__(self, scheduler: Living, look: Callable[[], float]) -> None:
+    def __init__(self, scheduler: Living, look: Callable[[bool], float]) -> None:
         self._scheduler, self._look = scheduler, look
+        self._woken = True
         self._pubsub: Any = None
         self._backoff = Backoff(0.2, 4.0)
         self._beat_at = self._began = 0.0
@@ -124,7 +73,7 @@ class Life:
         with _ended_by_signals():
             try:
                 if once:
-                    self._look()
+                    self._look(True)
                 while not once:
                     self._round()
             finally:
@@ -137,10 +86,12 @@ class Life:
         try:
             self._listen()
             self._began = clock.monotonic()
-            pause = self._look()
+            woken, self._woken = self._woken, False
+            pause = self._look(woken)
             self._heartbeat()
         except _TROUBLE as error:
             self._close()
+            self._woken = True  # by what was not heard
             if self._backoff.failures == 0:
                 log.warning("Redis is away (%s)" if is_outage(error) else "Redis refused (%s); it is tried again", error)
             time.sleep(self._backoff.next())
@@ -171,17 +122,19 @@ class Life:
 
     def _sleep(self, pause: float) -> None:
         if self._pubsub is None:
-            time.sleep(min(pause, self._scheduler.settings.poll))
+            time.sleep(pause)
             return
         deadline = clock.monotonic() + pause
         try:
             while (left := deadline - clock.monotonic()) > 0:
                 if self._pubsub.get_message(timeout=left) is not None:
+                    self._woken = True
                     time.sleep(max(0.0, self._began + _GAP - clock.monotonic()))
                     break
             while self._pubsub.get_message(timeout=0) is not None:
                 pass  # one look serves all that have asked for one
         except _TROUBLE:
+            self._woken = True
             self._close()
 
     def _close(self) -> None:

@@ -10,8 +10,6 @@ Nothing of a job is read but its record, and nothing is unpickled.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +17,9 @@ from typing import Any, Final
 
 from taskq.producer.scheduler.jobs.repeats import Repeat
 from taskq.producer.scheduler.jobs.times import text
-from taskq.producer.scheduler.leadership import Leadership
-from taskq.registry import clock
-from taskq.registry.effects import Arg, Call, Command, Op, Pipeline, run_async
+from taskq.registry.effects import Arg, Call, Command, Op, Pipeline
 from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.registry.keys import Keys
-from taskq.registry.runtime.loop import Loop
-from taskq.registry.runtime.server import Server
 from taskq.registry.scripts import load
 
 log = logging.getLogger("taskq.scheduler")
@@ -35,10 +29,6 @@ RQ_TIMEOUT: Final = 180
 
 PAGE: Final = 100
 """Jobs that are read at once."""
-
-_LONGEST: Final = 5.0
-# Looks that are asked for come no closer than this: a flood of messages costs 100 of them a second.
-_GAP: Final = 0.01
 
 Rewrite = Callable[[bytes, int], bytes | None]
 """From a job's stored meta and how many times are left to the meta that says so, or None where it is to be left alone."""
@@ -112,7 +102,7 @@ def hand_over(keys: Keys, lease: str, given: Handover) -> Op[tuple[str, float]]:
 def stored_record(keys: Keys, job: str) -> Op[tuple[float, float | None, bytes]]:
     """Redis' clock, when a job is due (None where it is not scheduled), and its record (``b""`` where it has none)."""
     (seconds, micros), score, stored = yield Pipeline(
-        [Command("TIME"), Command("ZSCORE", keys.scheduler_jobs, job), Command("HGET", keys.scheduler_repeats, job)], atomic=True
+        [Command("TIME"), Command("ZSCORE", keys.scheduler_jobs, job), Command("HGET", keys.scheduler_repeats, job)]
     )
     return seconds + micros / 1e6, None if score is None else float(score), stored or b""
 
@@ -153,7 +143,7 @@ class Mover:
         """Redis' clock and the jobs that are due first, without those that are left alone."""
         most = PAGE + len(self._left_alone)
         (seconds, micros), reply = yield Pipeline(
-            [Command("TIME"), Command("ZRANGE", self._keys.scheduler_jobs, 0, most - 1, "WITHSCORES")], atomic=True
+            [Command("TIME"), Command("ZRANGE", self._keys.scheduler_jobs, 0, most - 1, "WITHSCORES")]
         )
         found = [(job.decode(), score) for job, score in pairs(reply)]
         alone = {job: self._left_alone[job] for job, score in found if self._left_alone.get(job, (None,))[0] == score}
@@ -194,37 +184,3 @@ def pairs(reply: Sequence[Any]) -> Iterable[tuple[Any, float]]:
     if reply and isinstance(reply[0], list | tuple):
         return [(member, float(score)) for member, score in reply]
     return [(reply[at], float(reply[at + 1])) for at in range(0, len(reply), 2)]
-
-
-class Jobs(Loop):
-    """The loop of a scheduler process that moves these jobs for as long as it has the lead.
-
-    Args:
-        server: where. ``lead``: of the duty `keys.scheduler_jobs_lease`.
-    """
-
-    def __init__(self, server: Server, lead: Leadership) -> None:
-        super().__init__(server, "jobs")
-        self._lead, self._mover = lead, Mover(server.keys)
-        self._poked = asyncio.Event()
-
-    def poke(self) -> None:
-        """Look now: something may be due sooner."""
-        self._poked.set()
-
-    async def run(self) -> None:
-        while True:
-            await self._lead.held()
-            await self.server.ready()  # each try would be one more connection attempt
-            self._poked.clear()
-            began = clock.monotonic()
-            moved = await run_async(self._mover.move_due(self._lead.value), self.server.redis)
-            if not moved.leads:
-                self._lead.lost()
-                continue
-            pause = _LONGEST if moved.next is None else max(0.0, min(_LONGEST, moved.next - moved.now))
-            with contextlib.suppress(TimeoutError):
-                # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with the event.
-                async with asyncio.timeout(pause):
-                    await self._poked.wait()
-                    await asyncio.sleep(max(0.0, began + _GAP - clock.monotonic()))
