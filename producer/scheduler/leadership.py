@@ -103,10 +103,11 @@ class Leadership(Loop):
         """Ask now: the leader may have resigned."""
         self._poked.set()
 
-    def lost(self) -> None:
-        """A script has refused our lease: somebody else leads, or nobody."""
-        self._become("", "")
-        self.poke()
+    def lost(self, value: str) -> None:
+        """A script has refused the lease of this `value`: somebody else leads, or nobody, or we do under another one by now."""
+        if value == self.value:
+            self._become("", "")
+            self.poke()
 
     async def resign(self) -> None:
         """Ask for the lead no more, and give up the one that we have; an outage is no reason to wait."""

@@ -104,21 +104,22 @@ class Ticking(Loop):
             await self.server.ready()
             self._awake.clear()
             began = clock.monotonic()
-            tick = await self._tick()
+            lease = self._lead.value
+            tick = await self._tick(lease)
             if tick.outcome == "lost":
-                self._lead.lost()
+                self._lead.lost(lease)
             elif tick.outcome == "moved":
                 await self._feed.catch_up()
             else:
                 await self._sleep(tick, began)
 
-    async def _tick(self) -> Tick:
+    async def _tick(self, lease: str) -> Tick:
         if self._outages != self.server.outages:
             self._outages = self.server.outages
             self._ticker.forget()
         self._busy = True
         try:
-            tick = await run_async(self._ticker.tick(self._lead.value), self.server.redis)
+            tick = await run_async(self._ticker.tick(lease), self.server.redis)
         finally:
             self._busy = False
         self.last = tick.now / 1000 if tick.now else self.last
