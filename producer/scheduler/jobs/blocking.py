@@ -99,8 +99,7 @@ class Life:
         if self._backoff.failures:
             self._backoff.reset()
             log.warning("Redis is back")
-        with contextlib.suppress(*_TROUBLE):  # the next look meets it again
-            self._sleep(pause)
+        self._sleep(pause)
 
     def _heartbeat(self) -> None:
         now = clock.monotonic()
@@ -132,8 +131,8 @@ class Life:
                     time.sleep(max(0.0, self._began + _GAP - clock.monotonic()))
                     break
             while self._pubsub.get_message(timeout=0) is not None:
-                pass  # one look serves all that have asked for one
-        except _TROUBLE:
+                self._woken = True  # one look serves all that have asked for one
+        except _TROUBLE:  # the next look meets it again
             self._woken = True
             self._close()
 
