@@ -110,7 +110,7 @@ class FleetScheduler(Scheduler):  # type: ignore[misc]  # rq_scheduler has no ty
 
         The remaining arguments are the function's, but for ``timeout``, ``job_id``, ``job_ttl``, ``job_result_ttl``,
         ``job_description``, ``depends_on``, ``meta``, ``queue_name``, ``on_success``, ``on_failure`` and ``at_front``, which are the
-        job's. A task of taskq becomes a run, which is returned as RQ's `Job`.
+        job's. A task of taskq becomes a run, which is returned as RQ's `Job`, and which `taskq scheduler` starts, not `run`.
 
         Raises:
             TypeError: ``scheduled_time`` is no datetime.
