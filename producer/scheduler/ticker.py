@@ -76,18 +76,19 @@ class Ticker:
         """
         unsure = self._unsure or lease != self._lease  # under another lease others have written
         self._lease, self._unsure = lease, True  # until this tick has ended well
+        # First, since a full Redis takes this, and no slots.
+        moved = yield from move_due(self._keys, lease, events=self._events)
+        if not moved.leads:
+            return Tick("lost")
         if unsure:
             yield from self._look()
         aligned = yield from self._align(lease, {*self._calendar.snapshot.tasks, *self._there} if unsure else set())
         if aligned != "done":
-            return Tick(aligned)
+            return Tick(aligned, delayed=moved.count)
         fired = yield from self._firing.fire(lease)
         self._unsure = fired.outcome == "lost" or not fired.sound
         if fired.outcome != "done":
-            return Tick(fired.outcome, fired.asked, fired.now, fired.now, fired.runs)
-        moved = yield from move_due(self._keys, lease, events=self._events)
-        if not moved.leads:
-            return Tick("lost")
+            return Tick(fired.outcome, fired.asked, fired.now, fired.now, fired.runs, moved.count)
         fired.expect(moved.next_ms)
         return Tick("done", fired.asked, fired.now, fired.next, fired.runs, moved.count)
 
