@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import threading
 from collections.abc import Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from taskq.registry.connect import with_server
-from taskq.registry.effects import translate
 from taskq.registry.errors import InvalidInput
 from taskq.registry.names import check
 from taskq.registry.runtime.process import unique_name
+from taskq.registry.runtime.signals import work_until_signalled
 from taskq.registry.settings import Settings
 from taskq.worker.link.descendants import shield_process
 from taskq.worker.supervisor.supervisor import Plan, Supervisor
@@ -75,21 +71,8 @@ class FleetWorker:
         if self.dedicated:
             shield_process()
         plan = Plan(self.name, self.queues, self.executors, burst=burst, max_jobs=max_jobs, dedicated=self.dedicated)
-        return asyncio.run(self._work(plan))
-
-    async def _work(self, plan: Plan) -> int:
-        supervisor = Supervisor(self.settings, plan)
-        loop = asyncio.get_running_loop()
-        handled = (signal.SIGTERM, signal.SIGINT) if threading.current_thread() is threading.main_thread() else ()
-        for number in handled:
-            loop.add_signal_handler(number, supervisor.request_stop)
-        try:
-            await supervisor.work()
-        except RedisError as error:  # only before it has started: later ones are waited out
-            raise translate(error) from error
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
-                if self.dedicated:
-                    signal.signal(number, signal.SIG_IGN)  # it is over: one more signal must not change the exit code
+        asyncio.run(self._work(plan))
         return 0
+
+    async def _work(self, plan: Plan) -> None:
+        await work_until_signalled(Supervisor(self.settings, plan), dedicated=self.dedicated)

@@ -9,7 +9,7 @@ from taskq.registry import clock
 from taskq.registry.effects import Command, Op, Pipeline
 from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.registry.keys import Keys
-from taskq.registry.model.record import TaskRecord
+from taskq.registry.model.record import TaskRecord, readable_records
 from taskq.registry.model.scheduler import ScheduleState
 from taskq.registry.schedules.schedule import Schedule, member, schedules_of
 
@@ -35,7 +35,8 @@ def read_schedules(keys: Keys, *, fired: bool) -> Op[list[ScheduleRow]]:
     """
     (seconds, micros), blobs = yield Pipeline([Command("TIME"), Command("HVALS", keys.registry)])
     now = int(seconds) * 1000 + int(micros) // 1000
-    found = [(record, schedule) for record in _records(blobs) for schedule in schedules_of(record.spec)]
+    records = sorted((record for record in readable_records(blobs) if record.route.stable is not None), key=lambda record: record.task)
+    found = [(record, schedule) for record in records for schedule in schedules_of(record.spec)]
     if not found:
         return []
     names = [member(record.task, schedule) for record, schedule in found]
@@ -44,18 +45,6 @@ def read_schedules(keys: Keys, *, fired: bool) -> Op[list[ScheduleRow]]:
         _row(record, schedule, _next(schedule, now, score if fired else None), _state(blob))
         for (record, schedule), score, blob in zip(found, scores, states, strict=True)
     ]
-
-
-def _records(blobs: list[bytes]) -> list[TaskRecord]:
-    records = []
-    for blob in blobs:
-        try:
-            record = TaskRecord.load(blob)
-        except FormatUnknown:
-            continue
-        if record.state != "retired" and record.route.stable is not None:
-            records.append(record)
-    return sorted(records, key=lambda record: record.task)
 
 
 def _next(schedule: Schedule, now: int, due: Any) -> int | None:

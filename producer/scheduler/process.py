@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-import threading
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -16,7 +14,7 @@ from taskq.producer.scheduler.leadership import Leadership
 from taskq.producer.scheduler.reports import Reports
 from taskq.producer.scheduler.ticker import Tick, Ticker
 from taskq.registry import clock
-from taskq.registry.effects import run_async, translate
+from taskq.registry.effects import run_async
 from taskq.registry.feed.feed import Feed
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
@@ -24,13 +22,13 @@ from taskq.registry.names import check
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.process import make_unreadable, unique_name
 from taskq.registry.runtime.server import Server
+from taskq.registry.runtime.signals import work_until_signalled
 from taskq.registry.settings import Settings
 
 log = logging.getLogger("taskq.scheduler")
 # Ticks that are asked for come no closer than this: a flood of messages costs 100 of them a second.
 _GAP: Final = 0.01
 _LAST_TICK: Final = 5.0
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_scheduler(settings: Settings, name: str | None = None, *, dedicated: bool = False) -> int:
@@ -48,23 +46,7 @@ def run_scheduler(settings: Settings, name: str | None = None, *, dedicated: boo
     process = SchedulerProcess(settings, check("scheduler", name or unique_name("scheduler")))
     if dedicated:
         make_unreadable()
-    return asyncio.run(_run(process, dedicated=dedicated))
-
-
-async def _run(process: SchedulerProcess, *, dedicated: bool) -> int:
-    loop = asyncio.get_running_loop()
-    handled = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
-    for number in handled:
-        loop.add_signal_handler(number, process.request_stop)
-    try:
-        await process.work()
-    except RedisError as error:  # only before it has started: later ones are waited out
-        raise translate(error) from error
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
-            if dedicated:
-                signal.signal(number, signal.SIG_IGN)  # it is over: one more signal must not change the exit code
+    asyncio.run(work_until_signalled(process, dedicated=dedicated))
     return 0
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from taskq.registry import codec
+from taskq.registry.errors import FormatUnknown
 from taskq.registry.model.base import Stored
 from taskq.registry.model.spec import Spec
 
@@ -84,3 +86,16 @@ class TaskRecord(Stored):
     spec: Spec = Field(default_factory=Spec)
     withdrawn: tuple[int, ...] = ()
     file: str = ""
+
+
+def readable_records(blobs: Iterable[bytes]) -> list[TaskRecord]:
+    """The records of tasks that are not retired; one that another release wrote is left out: what it says can't be read."""
+    records = []
+    for blob in blobs:
+        try:
+            record = TaskRecord.load(blob)
+        except FormatUnknown:
+            continue
+        if record.state != "retired":
+            records.append(record)
+    return records

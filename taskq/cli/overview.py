@@ -8,9 +8,8 @@ from typing import TypedDict
 from taskq.registry import clock
 from taskq.registry.changes.fleet import live_workers, read_worker
 from taskq.registry.effects import Command, Op, Pipeline
-from taskq.registry.errors import FormatUnknown
 from taskq.registry.keys import Keys
-from taskq.registry.model.record import TaskRecord
+from taskq.registry.model.record import TaskRecord, readable_records
 from taskq.registry.model.worker import LoadReport, WorkerReport
 from taskq.registry.settings import Settings
 
@@ -32,7 +31,7 @@ def queue_rows(keys: Keys, settings: Settings) -> Op[list[QueueRow]]:
     """Each queue that holds runs, is served by a live worker, or is named by a task that is not retired; by name."""
     workers = yield from live_workers(keys, settings)
     known: list[bytes] = yield Command("SMEMBERS", keys.rq_queues)
-    records = _records((yield Command("HVALS", keys.registry)))
+    records = readable_records((yield Command("HVALS", keys.registry)))
     start = keys.rq_queue("")
     names = {key.decode().removeprefix(start) for key in known if key.decode().startswith(start)}
     names |= {queue for worker in workers for queue in worker.queues} | {record.spec.queue for record in records}
@@ -55,7 +54,7 @@ def queue_rows(keys: Keys, settings: Settings) -> Op[list[QueueRow]]:
 
 def failed_loads(keys: Keys, workers: Iterable[WorkerReport]) -> Op[list[tuple[str, LoadReport]]]:
     """Worker and report of each version that a worker could not load, as far as the route still names it."""
-    routes = {record.task: record.route for record in _records((yield Command("HVALS", keys.registry)))}
+    routes = {record.task: record.route for record in readable_records((yield Command("HVALS", keys.registry)))}
     found = []
     for worker in workers:
         _, reports = yield from read_worker(keys, worker.worker)
@@ -79,18 +78,6 @@ def server_time() -> Op[tuple[float, float]]:
     begin, before = clock.monotonic(), clock.now()
     seconds, microseconds = yield Command("TIME")
     return clock_skew(int(seconds) + int(microseconds) / 1e6, before, clock.now()), clock.monotonic() - begin
-
-
-def _records(blobs: Iterable[bytes]) -> list[TaskRecord]:
-    records = []
-    for blob in blobs:
-        try:
-            record = TaskRecord.load(blob)
-        except FormatUnknown:
-            continue
-        if record.state != "retired":
-            records.append(record)
-    return records
 
 
 def _parked(keys: Keys, records: Iterable[TaskRecord]) -> Op[dict[str, int]]:

@@ -73,7 +73,8 @@ def _begin_now(keys: Keys, settings: Settings, now: int) -> Op[None]:
 def _heads(keys: Keys) -> Op[list[Any]]:
     """The registry's revision, the next slot and the next delayed run."""
     sets = [Command("ZRANGE", name, 0, 0, "WITHSCORES") for name in (keys.scheduler_due, keys.scheduler_runs)]
-    return (yield Pipeline([Command("GET", keys.revision), *sets]))
+    heads: list[Any] = yield Pipeline([Command("GET", keys.revision), *sets])
+    return heads
 
 
 def _move(keys: Keys, settings: Settings) -> Op[None]:

@@ -90,7 +90,7 @@ class Fake(fakeredis.FakeRedis):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return its reply."""
-        return super().execute_command(*self.backend.unblocked(args), **options)
+        return super().execute_command(*self.backend.unblocked(args), **options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
 
 
 class AsyncFake(fakeredis.FakeAsyncRedis):
@@ -100,4 +100,4 @@ class AsyncFake(fakeredis.FakeAsyncRedis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and return its reply."""
-        return await super().execute_command(*self.backend.unblocked(args), **options)
+        return await super().execute_command(*self.backend.unblocked(args), **options)  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
