@@ -65,6 +65,7 @@ class Bell(Loop):
                 head = await self._redis.blmove(self._key, self._key, _BELL, "LEFT", "LEFT")  # type: ignore[arg-type]  # seconds may be a float
             except ResponseError as error:
                 if not _interrupted(error):
+                    self._ring(False)  # a server that is full refuses the move, but no claim
                     raise
                 continue
             if head is not None:
@@ -198,14 +199,15 @@ class Claims(Loop):
             pipe.blmove(queue, queue, _LOOK, "LEFT", "LEFT")  # type: ignore[arg-type]  # seconds may be a float
             pipe.evalsha(scripts.load("claim").sha, len(self._keys), *self._keys, *self._args(wanted))
             head, reply = await pipe.execute(raise_on_error=False)
-        if isinstance(head, ResponseError) and not _interrupted(head):
-            raise head
         if isinstance(reply, NoScriptError):
             reply = await self._claim(wanted)
         elif isinstance(reply, ResponseError):
             raise reply
-        if not isinstance(head, bytes) and len(reply) == _NONE:
+        if len(reply) == _NONE and not isinstance(head, bytes):
+            if isinstance(head, ResponseError) and not _interrupted(head):
+                raise head
             return None
+        # Also where the look was refused, as by a server that is full: what was claimed is ours.
         self._came(clock.monotonic() - began > _FIRST_WAIT)
         return list(reply)
 

@@ -40,6 +40,8 @@ _GRACE = 10.0
 _LAST_CALL = 0.5
 _LOOK = 0.02
 _FLUSH = 5.0
+# What Redis gets for handing back, while runs wait to be drained.
+_TIDY = 1.0
 _PRELOAD = 5.0
 
 
@@ -177,6 +179,7 @@ class Supervisor:
         self.heartbeat.draining = self.dispatch.draining = True
         self.heartbeat.poke()
         await self.claims.stop()
+        await self._give_back_strays()
         for run in reversed(self.claims.claimed):
             self.dispatch.accept([run])
         self.claims.claimed = []
@@ -189,6 +192,15 @@ class Supervisor:
             await asyncio.sleep(_LOOK)
         if self.pool.running():
             await self._cut_short()
+
+    async def _give_back_strays(self) -> None:
+        """What a claim took whose reply nobody waits for any more goes back at once; `_end` does the same again."""
+        try:
+            async with asyncio.timeout(_TIDY):
+                if not self.server.away:
+                    await self.sweeper.give_back_strays()
+        except (RedisError, OSError) as error:
+            log.info("what was claimed last could not be given back yet: %s", error)
 
     async def _cut_short(self) -> None:
         """The grace is over: ask once, then SIGKILL. What was running is given back."""

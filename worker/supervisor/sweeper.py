@@ -6,7 +6,7 @@ Each worker sweeps; the scripts check the token and the expiry again, so that ma
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +119,10 @@ class Sweeper(Periodic):
         return len(leases)
 
     async def _list(self, worker: str) -> list[Expired]:
+        """In the order of their claims, which is that of the tokens: runs of one claim have expired at the same moment."""
         names = self.server.keys
-        return [Expired.parse(row) for row in await self.server.call("expired", [names.leases, names.lease], [names.rq, _BATCH, worker])]
+        rows = await self.server.call("expired", [names.leases, names.lease], [names.rq, _BATCH, worker])
+        return sorted(map(Expired.parse, rows), key=lambda lease: int(lease.token))
 
     async def _take_over(self, leases: list[Expired], *, only_expired: bool) -> None:
         for lease in reversed(leases):
@@ -130,7 +132,7 @@ class Sweeper(Periodic):
             if isinstance(verdict, Finish):
                 await self._finish(lease, verdict, only_expired=only_expired)
             else:
-                await self._release(lease, verdict, only_expired=only_expired)
+                await self._release([lease], verdict, only_expired=only_expired)
 
     async def _finish(self, lease: Expired, finish: Finish, *, only_expired: bool) -> None:
         names = self.server.keys
@@ -157,8 +159,15 @@ class Sweeper(Periodic):
         ]
         await self.server.call("finish", [names.leases, names.lease, names.events], args)
 
-    async def _release(self, lease: Expired, release: Release, *, only_expired: bool) -> None:
+    async def _release(self, leases: Sequence[Expired], release: Release, *, only_expired: bool) -> None:
         names = self.server.keys
+        for at in range(0, len(leases), _BATCH):
+            args: list[Any] = [names.rq, names.prefix]
+            for lease in leases[at : at + _BATCH]:
+                args += self._release_args(lease, release, only_expired=only_expired)
+            await self.server.call("release", [names.leases, names.lease, names.parked_tasks, names.events], args)
+
+    def _release_args(self, lease: Expired, release: Release, *, only_expired: bool) -> list[Any]:
         attempt = b""
         if release.outcome:
             attempt = verdicts.record(
@@ -170,9 +179,7 @@ class Sweeper(Periodic):
                 started_at=lease.started_at,
                 ended_at=self.server.now(),
             )
-        args: list[Any] = [
-            names.rq,
-            names.prefix,
+        return [
             lease.run,
             lease.token,
             lease.origin,
@@ -184,7 +191,6 @@ class Sweeper(Periodic):
             "1" if only_expired else "",
             self._outcomes.event("lost", self._as_run(lease), reason=release.outcome) if release.burned else "",
         ]
-        await self.server.call("release", [names.leases, names.lease, names.parked_tasks, names.events], args)
 
     def _as_run(self, lease: Expired) -> Run:
         return Run(
@@ -207,17 +213,18 @@ class Sweeper(Periodic):
         leases = {(lease.run, lease.token): lease for lease in await self._list(self._worker)}
         ours |= {(run.id, run.token) for run in self._held()}
         strays = leases.keys() - ours
-        for key in strays & self._strays:
-            log.warning("run %s was claimed in vain: the reply was lost; it is given back", key[0])
-            await self._release(leases[key], verdicts.HAND_BACK, only_expired=False)
+        lost = [lease for key, lease in leases.items() if key in strays & self._strays]
+        for lease in lost:
+            log.warning("run %s was claimed in vain: the reply was lost; it is given back", lease.run)
+        # The last one first, so that they keep their order at the front.
+        await self._release(lost[::-1], verdicts.HAND_BACK, only_expired=False)
         self._strays = strays - self._strays
 
     async def give_back_strays(self) -> None:
-        """The worker ends, perhaps in the midst of a claim: whatever is ours by name and not known here runs elsewhere now."""
+        """The worker stops, perhaps in the midst of a claim: whatever is ours by name and not known here runs elsewhere now."""
         ours = {(run.id, run.token) for run in self._held()}
-        for lease in reversed(await self._list(self._worker)):
-            if (lease.run, lease.token) not in ours:
-                await self._release(lease, verdicts.HAND_BACK, only_expired=False)
+        strays = [lease for lease in await self._list(self._worker) if (lease.run, lease.token) not in ours]
+        await self._release(strays[::-1], verdicts.HAND_BACK, only_expired=False)
 
     async def _unpark(self) -> None:
         names = self.server.keys

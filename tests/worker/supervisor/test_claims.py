@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from support.fleet import Fleet
 from support.waiting import until
 
+from taskq.registry import scripts
+
+NAP = "import time\nfrom taskq.registry import task\n@task\ndef nap():\n    time.sleep(4)\n"
 SOURCE = "from taskq.registry import task\n@task\ndef here():\n    return 1\n"
 
 
@@ -93,3 +99,43 @@ def test_a_worker_of_two_queues_takes_a_lone_run_of_either(fleet: Fleet) -> None
         idle(fleet, 2)
         (run,) = fleet.enqueue(task, queue=queue)
         assert fleet.result(run) == 1
+
+
+@pytest.mark.parametrize("queues", [("default",), ("default", "other")])
+def test_a_server_that_is_full_still_gives_its_runs_to_an_idle_worker(fleet: Fleet, queues: tuple[str, ...]) -> None:
+    fleet.put("here", SOURCE)
+    worker = fleet.start(queues=queues)
+    idle(fleet, len(queues))
+    os.kill(worker.process.pid, signal.SIGSTOP)
+    until(lambda: not waiting(fleet), what="its look is over")
+    runs = fleet.enqueue("here", 5)
+    fleet.redis.config_set("maxmemory", "1mb")
+    try:
+        os.kill(worker.process.pid, signal.SIGCONT)
+        for run in runs:
+            assert fleet.ended(run) == "finished"
+    finally:
+        fleet.redis.config_set("maxmemory", "0")
+    assert [fleet.field(run, "attempt") for run in runs] == ["1"] * 5
+
+
+def test_what_a_lost_reply_had_claimed_goes_back_as_soon_as_the_worker_drains(fleet: Fleet) -> None:
+    fleet.put("nap", NAP)
+    fleet.put("here", SOURCE, queue="other")
+    worker = fleet.start(1, name="draining")
+    (nap,) = fleet.enqueue("nap")
+    until(lambda: fleet.field(nap, "version") == "1", what="it is in progress")
+    runs = fleet.enqueue("here", 300, queue="other")
+    keys = fleet.keys
+    queue = keys.rq_queue("other")
+    names = [keys.leases, keys.lease, keys.fence, keys.revision, queue]
+    scripts.load("claim").call(fleet.redis, names, [worker.name, 60_000, len(runs), keys.rq])
+    assert fleet.redis.llen(queue) == 0
+
+    worker.terminate()
+
+    until(lambda: fleet.redis.llen(queue) == len(runs), 3, "they are queued")
+    assert fleet.field(nap, "status") == "started"
+    assert [run.decode() for run in fleet.redis.lrange(queue, 0, -1)] == runs
+    assert {fleet.field(run, "attempt") for run in runs} == {"0"}
+    assert fleet.ended(nap) == "finished"
