@@ -7,7 +7,7 @@ exits, crashes or hangs, there is somebody left who says so, and who kills all t
 subreaper, so that a grandchild in a session of its own does not get away.
 
 A file that needs a distribution which only the workers have is inspected by one of them (`remote.ask_worker`), in a
-throw-away executor, by the same function `describe.describe`. The answer is plain data either way.
+throw-away executor, by the same function `description.describe`. The answer is plain data either way.
 
 Deliberately absent: reading decorators from the syntax tree. It would find most tasks and guess at the rest.
 """
@@ -18,18 +18,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taskq.registry.inspection.describe import describe
+    from taskq.registry.inspection.description import describe
     from taskq.registry.inspection.found import FoundTask
     from taskq.registry.inspection.local import inspect_file
     from taskq.registry.inspection.remote import ask_worker
 
 __all__ = ["FoundTask", "ask_worker", "describe", "inspect_file"]
 
-_HOMES = {"FoundTask": "found", "ask_worker": "remote", "describe": "describe", "inspect_file": "local"}
+_HOMES = {"FoundTask": "found", "ask_worker": "remote", "describe": "description", "inspect_file": "local"}
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy: who describes a file in an executor must not pay for redis. `describe` names a module and the function in it.
+    # Lazy: who describes a file in an executor must not pay for redis. No module may have one of these names: once it is imported, it is
+    # what the package has under that name.
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn
 
 from taskq.registry import clock, codec
 from taskq.registry.inspection.descendants import end_descendants, keep_within_reach
-from taskq.registry.inspection.describe import describe
+from taskq.registry.inspection.description import describe
 
 _TICK: Final = 0.02
 _LENGTH: Final = 8

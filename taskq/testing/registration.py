@@ -17,7 +17,7 @@ from taskq.registry.changes.plan import Wanted
 from taskq.registry.changes.register import Order, release
 from taskq.registry.code.artifact import digest_of
 from taskq.registry.errors import InvalidInput
-from taskq.registry.inspection.describe import described
+from taskq.registry.inspection.description import described
 from taskq.registry.inspection.sources import origin_of
 from taskq.registry.model.record import VersionRecord
 from taskq.registry.model.spec import Spec

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import threading
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from redis import Redis
 from support.waiting import until
 
-from taskq.registry import clock, codec
+from taskq.registry import clock, codec, inspection
 from taskq.registry.effects import run_sync
 from taskq.registry.errors import DistributionMissing, InspectionFailed, InvalidInput, TaskqError, Unsupported
 from taskq.registry.inspection import FoundTask, ask_worker, describe, inspect_file
@@ -58,7 +60,7 @@ def test_a_file_that_can_not_be_imported_is_refused_with_the_cause(text: str, ca
     with pytest.raises(InspectionFailed, match=cause) as caught:
         inspect(text)
     assert not isinstance(caught.value, DistributionMissing)
-    assert "describe.py" not in caught.value.message
+    assert "description.py" not in caught.value.message
 
 
 def test_an_endless_import_is_killed_at_the_deadline_with_all_its_descendants() -> None:
@@ -129,6 +131,13 @@ def test_the_import_sees_no_variable_of_taskq(monkeypatch: pytest.MonkeyPatch) -
 def test_a_declaration_that_is_not_allowed_is_refused(text: str, kind: type[TaskqError], cause: str) -> None:
     with pytest.raises(kind, match=cause):
         inspect(text)
+
+
+def test_the_package_offers_the_same_whatever_was_imported_before() -> None:
+    for module in pkgutil.iter_modules(inspection.__path__):
+        importlib.import_module(f"{inspection.__name__}.{module.name}")
+    for name in inspection.__all__:
+        assert callable(getattr(inspection, name)), name
 
 
 def test_a_worker_is_asked_and_answers(redis: Redis, keys: Keys) -> None:
