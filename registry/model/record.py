@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -39,13 +39,22 @@ class VersionRecord(Stored):
         return content_of(self.digest, self.attribute, self.spec)
 
 
+# Fields of the first release: they are part of a content whatever they say, later ones only where they say something.
+_FIRST_SPEC: Final = frozenset("queue labels timeout grace on_lost result_ttl failure_ttl idempotent doc".split())
+_FIRST_PARAMETERS: Final = frozenset({"json_schema", "context", "convert"})
+
+
 def content_of(digest: str, attribute: str, spec: Spec) -> str:
     """SHA-256 (hex) over artifact digest, attribute and spec.
 
-    What is at its default is left out, so that a field that a later release adds changes no content of before.
+    It is stored, so it may never change: neither what was registered nor what was rolled back from would be known again.
     """
-    said = codec.dumps(_sorted(spec.model_dump(exclude_defaults=True)))
-    return hashlib.sha256(digest.encode() + b"\0" + attribute.encode() + b"\0" + said).hexdigest()
+    said = _said(spec, _FIRST_SPEC) | {"parameters": _said(spec.parameters, _FIRST_PARAMETERS)}
+    return hashlib.sha256(digest.encode() + b"\0" + attribute.encode() + b"\0" + codec.dumps(_sorted(said))).hexdigest()
+
+
+def _said(model: Stored, first: frozenset[str]) -> dict[str, object]:
+    return model.model_dump(exclude_defaults=True) | model.model_dump(include=set(first))
 
 
 def _sorted(value: object) -> object:

@@ -10,6 +10,8 @@ from redis import Redis
 from taskq.registry.changes.registry import Registry
 from taskq.registry.errors import FormatUnknown
 from taskq.registry.keys import Keys
+from taskq.registry.model.record import content_of
+from taskq.registry.model.spec import Parameters, Spec
 from taskq.registry.settings import Settings
 
 ALIEN = b"\xc1\x63\x80"
@@ -51,3 +53,12 @@ def test_where_another_release_changed_the_task_a_rollback_wants_the_version(reg
         registry.rollback("job")
     assert "name the version" in caught.value.hint
     assert registry.rollback("job", 1)[0]["version"] == 1
+
+
+def test_content_is_known_again_by_the_identity_that_the_first_release_stored() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "default": 3}}, "additionalProperties": False}
+    told = Spec(
+        queue="q", labels={"b": "1", "a": "2"}, timeout=10.0, doc="Does it.", parameters=Parameters(json_schema=schema, context="ctx")
+    )
+    assert content_of("d" * 64, "job", Spec()) == "e0ed1003abf479561e23f2802f038aefe4f6ca2b0d938aa5bcf665623c03d866"
+    assert content_of("d" * 64, "job", told) == "602e0b1630cd1be5f3344da0b77d9f447945fb095d6752727547170e1f82ea6d"
