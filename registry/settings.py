@@ -6,6 +6,7 @@ the environment over the default.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import stat
@@ -113,6 +114,10 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "settings"
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(field, Settings.model_fields, n=1)
+            lines.append(f"there is no setting {field}" + (f"; did you mean {near[0]}?" if near else ""))
+            continue
         value = "" if field in ("settings", "redis_url") else f" (given: {item['input']!r})"
         lines.append(f"{field} (TASKQ_{field.upper()}): {item['msg']}{value}")
     return "; ".join(lines)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from taskq.producer.link import Link
 from taskq.registry.effects import Command, Op, Pipeline
-from taskq.registry.errors import NotFound
+from taskq.registry.errors import InvalidInput, NotFound
 from taskq.registry.keys import Keys
 from taskq.registry.model.record import TaskRecord
 from taskq.registry.runs.document import RunDocument, read_run
@@ -31,12 +31,18 @@ def read(link: Link, run: str, exception: BaseException | None = None) -> FleetR
     return FleetRun(link, *link.perform(_read(link.keys, run)), exception=exception)
 
 
-def defaults_of(link: Link, task: str) -> dict[str, Any]:
-    """What the parameters of a task are if they are left out, as far as that has a JSON form."""
+def defaults_of(link: Link, task: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """What the parameters of a task are if they are left out, as far as that has a JSON form; raises `InvalidInput` if one that
+    is ``wanted`` is none of them: no run could ever have it.
+    """
     blob = link.perform(_ask(Command("HGET", link.keys.registry, task)))
     if blob is None:
         raise NotFound(f"there is no task {task} in this fleet: register it with fleet.register(…)")
-    properties: Mapping[str, Any] = TaskRecord.load(blob).spec.parameters.json_schema.get("properties", {})
+    schema = TaskRecord.load(blob).spec.parameters.json_schema
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    unknown = [name for name in wanted if name not in properties]
+    if unknown and schema.get("additionalProperties") is False:
+        raise InvalidInput(f"unknown parameter {', '.join(unknown)}: {task} takes {', '.join(properties) or 'none'}")
     return {name: about["default"] for name, about in properties.items() if isinstance(about, dict) and "default" in about}
 
 

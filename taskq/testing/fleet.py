@@ -155,10 +155,11 @@ class Fleet(Runner):
         Raises:
             AssertionError: there are none, or not as many; shows what waits.
             NotFound: there is no such task.
+            InvalidInput: it has no such parameter.
         """
         __tracebackhide__ = True
         name = name_of(task)
-        enqueued.check(name, params, self.enqueued(), enqueued.defaults_of(self._link, name), times)
+        enqueued.check(name, params, self.enqueued(), enqueued.defaults_of(self._link, name, params), times)
 
     def drain(self, limit: int | None = None, *, check: bool = True) -> list[FleetRun[Any]]:
         """Execute all that waits and is due, oldest first, and what that enqueues; returns the runs that have ended.

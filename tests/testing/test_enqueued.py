@@ -10,7 +10,19 @@ from unittest.mock import ANY
 import pytest
 
 import taskq
-from taskq import AsyncClient, Client, Conflict, NotFound, Registry, ServerUnreachable, Settings, TaskqError, WaitTimeout, task
+from taskq import (
+    AsyncClient,
+    Client,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Registry,
+    ServerUnreachable,
+    Settings,
+    TaskqError,
+    WaitTimeout,
+    task,
+)
 from taskq.registry import clock, connect
 from taskq.testing import Fleet
 
@@ -116,6 +128,12 @@ def test_assert_enqueued_says_where_nothing_waits_or_a_task_is_unknown(fleet: Fl
         fleet.assert_enqueued(report)
     with pytest.raises(NotFound, match=r"no task sned_mail in this fleet: register it"):
         fleet.assert_enqueued("sned_mail", times=0)
+
+
+@pytest.mark.parametrize("times", [None, 0, 2])
+def test_assert_enqueued_refuses_a_parameter_that_the_task_does_not_have(fleet: Fleet, times: int | None) -> None:
+    with pytest.raises(InvalidInput, match=r"^unknown parameter dyas: report takes days$"):
+        fleet.assert_enqueued(report, times=times, dyas=7)
 
 
 def test_many_runs_are_not_all_shown(fleet: Fleet) -> None:
