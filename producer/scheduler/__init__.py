@@ -13,7 +13,8 @@
 **What stands in Redis.** `Keys.scheduler_due`: schedule → its due slot, ``inf`` where none is left (it stays, so that a
 schedule that has fired is known to have). `Keys.scheduler_state`: schedule → `ScheduleState`. A schedule is ``<task>|<its text>``:
 one whose text stays the same over a change of the task keeps its slot; a new one begins with the first slot after the change
-that brought it, even if no scheduler ran at that time.
+that brought it, even if no scheduler ran at that time. The change that ends a schedule removes slot and state itself
+(`registry.changes.commit`), so that one which comes back before a scheduler has looked fires no slot of the time between.
 
 **Why nothing is lost.** A slot is due until slot.lua has settled it, and that creates the run, queues it and writes the next slot in one
 step. Killed before it, the next leader finds the slot still due; killed after it, finds the next one. A lost reply is no

@@ -81,6 +81,7 @@ class Ticker:
         if not moved.leads:
             return Tick("lost")
         if unsure:
+            self._changed = set()  # all of it is compared; what changes from here on is looked at again
             yield from self._look()
         aligned = yield from self._align(lease, {*self._calendar.snapshot.tasks, *self._there} if unsure else set())
         if aligned != "done":
@@ -108,9 +109,21 @@ class Ticker:
                     self._firing.held.add(name)
             at += len(names)
 
+    def _recall(self, tasks: set[str]) -> Op[None]:
+        """Learn which schedules of tasks that have changed still stand: a change that ends one removes it."""
+        names = [name for task in tasks for name in {*self._calendar.of(task), *self._there.get(task, ())}]
+        for at in range(0, len(names), PAGE):
+            page = names[at : at + PAGE]
+            scores = yield Command("ZMSCORE", self._keys.scheduler_due, *page)
+            for name, score in zip(page, scores, strict=True):
+                known = self._there.setdefault(task_of(name), set())
+                (known.discard if score is None else known.add)(name)
+
     def _align(self, lease: str, tasks: set[str]) -> Op[Outcome]:
         """Add and remove schedules of these tasks and of those that have changed."""
-        tasks, self._changed = tasks | self._changed, set()
+        changed, self._changed = self._changed, set()
+        yield from self._recall(changed)
+        tasks = tasks | changed
         revision = self._calendar.snapshot.revision
         difference = self._calendar.difference({name for task in tasks for name in self._there.get(task, ())}, tasks)
         if not difference.added and not difference.removed:

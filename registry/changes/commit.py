@@ -19,6 +19,7 @@ from taskq.registry.effects import translate
 from taskq.registry.errors import Conflict, TaskqError
 from taskq.registry.model.change import Change, ChangeType, TaskChange, cloud_event
 from taskq.registry.model.record import TaskRecord, VersionRecord
+from taskq.registry.schedules.schedule import member, schedules_of
 
 _KEPT: Final = 10_000
 _WITHIN: Final = 10.0
@@ -163,6 +164,18 @@ def _put(desk: Desk, pipe: Pipeline, write: Write) -> None:
         pipe.hset(keys.versions(task), str(write.new.version), write.new.dump())
         pipe.hset(keys.contents(task), write.new.content, str(write.new.version))
         pipe.persist(keys.code(write.new.digest))
+    gone = _schedules(write.before) - _schedules(write.after)
+    if gone:
+        # In the same step: one that comes back before a scheduler has looked begins anew, as one that was never there.
+        pipe.zrem(keys.scheduler_due, *gone)
+        pipe.hdel(keys.scheduler_state, *gone)
+
+
+def _schedules(record: TaskRecord | None) -> set[str]:
+    """Names of the schedules that a record asks for."""
+    if record is None or record.state == "retired" or record.route.stable is None:
+        return set()
+    return {member(record.task, schedule) for schedule in schedules_of(record.spec)}
 
 
 def _change(desk: Desk, action: ChangeType, writes: Sequence[Write], view: View, why: str) -> Change:

@@ -18,6 +18,7 @@ from taskq.producer.scheduler.firing import BATCH, PAGE
 from taskq.producer.scheduler.leadership import lead, resign
 from taskq.producer.scheduler.ticker import SoloScheduler, Tick, Ticker
 from taskq.registry import scripts
+from taskq.registry.changes.registry import Registry as Changes
 from taskq.registry.connect import connect
 from taskq.registry.effects import Call, Effect, Op, _perform, run_sync
 from taskq.registry.errors import Conflict, ServerUnreachable, TaskqError
@@ -174,6 +175,23 @@ def test_a_schedule_that_stays_over_a_change_keeps_its_slot(book: Registry, lead
     assert book.queued()[: len(before[0])] == before[0]
     assert (book.due("t|every 1h"), book.state("t|every 1h")) == before[1:]
     assert len(book.queued()) == len(before[0]) + 3
+
+
+def test_a_schedule_that_was_gone_for_a_while_fires_no_slot_of_that_time(redis: Redis, keys: Keys, settings: Settings) -> None:
+    book, leading = Registry(redis, keys), Leading(redis, keys, settings)
+    source = b'from taskq import task\n\n\n@task(every="300d", misfire="all")\ndef t() -> None: ...\n'
+    with Changes(redis, settings=settings) as changes:
+        changes.register_source("t.py", source, origin="o", inspect="local")
+        leading.work()
+        # Given a slot that is long past, since no scheduler ran
+        redis.zadd(keys.scheduler_due, {"t|every 300d": 1})
+        # When it goes and comes back before there is one again
+        changes.retire("t")
+        changes.register_source("t.py", source, origin="o", inspect="local")
+    leading.work()
+    # Then it begins anew, also for who remembers it
+    assert book.queued() == []
+    assert (book.due("t|every 300d") or 0) > book.now()
 
 
 def test_a_moment_that_has_fired_does_not_fire_again_whoever_leads(book: Registry, leading: Leading, server: Redis) -> None:
