@@ -15,11 +15,11 @@ def parse(text: str) -> datetime:
 
 
 def ago(text: str | None) -> str:
-    """``12 s ago`` for a time of a JSON document; ``-`` for none."""
+    """``12 s ago`` or ``in 12 s`` for a time of a JSON document; ``-`` for none."""
     if not text:
         return "-"
     past = clock.now() - parse(text).timestamp()
-    return f"{brief(past)} ago" if past >= 0 else f"in {brief(-past)}"
+    return f"{brief(past)} ago" if past >= 0 else f"in {brief(0.5 - past)}"  # what is asked for in an hour is not 59 m away
 
 
 def local(text: str | None) -> str | None:

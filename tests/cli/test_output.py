@@ -49,6 +49,7 @@ def test_times_are_told_as_people_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "wall", moment.timestamp)
     assert ago("2026-11-22T11:59:18.000+00:00") == "42 s ago"
     assert ago("2026-11-22T12:05:00.000+00:00") == "in 5 m"
+    assert ago("2026-11-22T12:59:59.900+00:00") == "in 1 h"
     assert ago(None) == "-"
     assert [brief(seconds) for seconds in (0.4, 61, 7300, 200_000)] == ["0 s", "1 m", "2 h", "2 d"]
     assert local(None) is None
