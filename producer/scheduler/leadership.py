@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from taskq.registry.effects import Call, Op, run_async
-from taskq.registry.errors import TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
@@ -114,9 +113,9 @@ class Leadership(Loop):
         await self.stop()
         token, self._token = self._token, ""
         self._held.clear()
-        if token and not self.server.away:
-            with contextlib.suppress(TaskqError, OSError):
-                await run_async(resign(self._duty, self._who, token, self.server.keys.scheduler_wake), self.server.redis)
+        if token:
+            words = resign(self._duty, self._who, token, self.server.keys.scheduler_wake)
+            await self.server.farewell(lambda: run_async(words, self.server.redis))
 
     async def run(self) -> None:
         while True:

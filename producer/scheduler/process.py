@@ -7,8 +7,6 @@ import contextlib
 import logging
 from typing import Any, Final
 
-from redis.exceptions import RedisError
-
 from taskq.producer.scheduler.jobs.duty import Jobs
 from taskq.producer.scheduler.leadership import Leadership
 from taskq.producer.scheduler.reports import Reports
@@ -181,9 +179,7 @@ class SchedulerProcess:
         await self.lead.resign()
         await self.feed.stop()
         await self.reports.stop()
-        if not self.server.away:
-            with contextlib.suppress(RedisError, OSError):
-                await self.reports.remove()
+        await self.server.farewell(self.reports.remove)
         await self.server.close()
 
     # -- what the parts ask each other ---------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from taskq.registry import clock, scripts
 from taskq.registry.backoff import Backoff
 from taskq.registry.connect import connect_worker
-from taskq.registry.errors import ServerUnreachable
+from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
 
@@ -84,6 +84,16 @@ class Server:
             self._there.clear()
             log.warning("Redis is away (%s)%s", error, self._meanwhile and f"; {self._meanwhile}")
             self._prober = asyncio.create_task(self._probe(), name="probe of Redis")
+
+    async def farewell(self, words: Callable[[], Awaitable[object]]) -> None:
+        """Send what a process has to say as it ends; one outage is waited for once, and not again for what there is to say after it."""
+        if self.away:
+            return
+        try:
+            await words()
+        except (RedisError, OSError, TaskqError) as error:
+            if is_outage(error):
+                self.lost(error)
 
     async def _probe(self) -> None:
         backoff, began = Backoff(_FIRST_PROBE, _LAST_PROBE), clock.monotonic()

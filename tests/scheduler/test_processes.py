@@ -367,6 +367,18 @@ def test_a_scheduler_can_be_ended_while_redis_is_away(own: Any) -> None:
     assert first.process.wait(5) == 0
 
 
+def test_a_scheduler_can_be_ended_while_redis_hangs(own: Any) -> None:
+    schedulers, _, server = own
+    first = schedulers.start(TASKQ_SOCKET_TIMEOUT="3")
+    schedulers.until_leads("s1")
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        first.send(signal.SIGTERM)
+        assert first.process.wait(5.5) == 0, "what is waited for is one reply, not one after the other"
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
 def test_a_machine_whose_clock_is_wrong_fires_by_the_clock_of_redis(schedulers: Schedulers, registry: Registry, tmp_path: Path) -> None:
     # Its wall clock is two hours ahead.
     (tmp_path / "sitecustomize.py").write_text("import time\nreal = time.time\ntime.time = lambda: real() + 7200\n")

@@ -12,7 +12,6 @@ from taskq.producer.scheduler.jobs.handover import Mover
 from taskq.producer.scheduler.leadership import Lead, lead, lease_of, resign
 from taskq.registry import clock
 from taskq.registry.effects import Op, run_async
-from taskq.registry.errors import TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
@@ -97,9 +96,7 @@ class Jobs(Loop):
     async def resign(self) -> None:
         """End it, and give the lead up; an outage is no reason to wait."""
         await self.stop()
-        if not self.server.away:
-            with contextlib.suppress(TaskqError, OSError):
-                await run_async(self._duty.give_up(), self.server.redis)
+        await self.server.farewell(lambda: run_async(self._duty.give_up(), self.server.redis))
 
     async def run(self) -> None:
         while True:
