@@ -103,14 +103,14 @@ def test_runs_lists_those_that_are_due_first(shell: Any, client: Client) -> None
     assert [row["due_at"] for row in rows] == [runs[1].due_at, runs[2].due_at, runs[0].due_at]
     first = shell("runs", "--status", "scheduled").stdout.splitlines()[1]
     assert first.split()[:3] == [runs[1].id, "job", "-"]
-    assert "in 10 m" in first
+    assert "in 10 m" in first or "in 9 m" in first  # as the machine is busy
 
 
 def test_status_shows_when_it_is_due_and_later_that_it_was(shell: Any, client: Client, redis: Redis, keys: Keys) -> None:
     run = client.options(in_="2h").enqueue("job")
     assert shell.json("status", run.id)["due_at"] == run.due_at
     line = next(line for line in shell("status", run.id).stdout.splitlines() if line.startswith("due"))
-    assert line.split(maxsplit=1)[1].strip() == f"{local(run.due_at)} (in 2 h)"
+    assert line.split(maxsplit=1)[1].strip() in [f"{local(run.due_at)} (in {hours} h)" for hours in (1, 2)]
     later.come_due(redis, keys, run.id)
     later.move(redis, keys)
     line = next(line for line in shell("status", run.id).stdout.splitlines() if line.startswith("due"))
