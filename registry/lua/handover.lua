@@ -8,6 +8,7 @@
 --       then fields of its hash and their values, as who asks has them
 -- Returns: {'lost', now in s as text} | {'gone' (another time or record by now), now} | {'early', now}, each with nothing written
 --          | {'missing' or 'canceled', now}: there is nothing to hand over, so it is forgotten
+--          | {'refused', now}: the key of its queue is no list, so that it stays as it is
 --          | {'queued', now} | {'deferred', now}: it depends on jobs that have not ended
 -- Atomic because: a time of a job is taken, put in the queue and replaced by the next one in one step, or not at all.
 --!include time.lua
@@ -64,6 +65,9 @@ end
 
 local queue = f[3] or 'default'
 local list, word = ARGV[9] .. queue, 'queued'
+if not ({none = true, list = true})[redis.call('TYPE', list).ok] then
+  return reply('refused')
+end
 local ids, waits = dependencies()
 local dependents_key, dependencies_key = job_key .. ':dependents', ARGV[8] .. ':' .. job .. ':dependencies'
 redis.call('SADD', KEYS[5], list)
@@ -83,10 +87,12 @@ else
   redis.call('HSETNX', job_key, 'timeout', ARGV[10])
   redis.call(f[5] == '1' and 'LPUSH' or 'RPUSH', list, job)
 end
-if tonumber(f[4] or 0) > 0 then
-  redis.call('EXPIRE', job_key, f[4])
-  redis.call('EXPIRE', dependents_key, f[4])
-  redis.call('EXPIRE', dependencies_key, f[4])
+-- What is longer than Redis can count is for ever.
+local ttl = tonumber(f[4] or 0) or 0
+if ttl > 0 and ttl < 10000000000 then
+  for _, key in ipairs({job_key, dependents_key, dependencies_key}) do
+    redis.call('EXPIRE', key, string.format('%d', math.ceil(ttl)))
+  end
 end
 if ARGV[13] ~= '' and f[8] == ARGV[12] then
   redis.call('HSET', job_key, 'meta', ARGV[13])

@@ -59,6 +59,24 @@ def test_ttl_begins_in_the_queue(scheduler: FleetScheduler, server: Redis, keys:
     assert 0 < server.ttl(keys.rq_job(job.id)) <= 120
 
 
+def test_a_job_that_can_not_be_handed_over_holds_up_nobody(
+    scheduler: FleetScheduler, server: Redis, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a queue whose key somebody else has taken, and a life that is longer than Redis can count
+    spoilt = scheduler.enqueue_at(datetime(2020, 1, 1), jobs.add, 1, queue_name="taken")
+    server.set(f"{Queue.redis_queue_namespace_prefix}taken", "no list")
+    endless = scheduler.enqueue_at(datetime(2020, 1, 2), jobs.add, 2)
+    server.hset(keys.rq_job(endless.id), "ttl", "1e20")
+    last = scheduler.enqueue_at(datetime(2020, 1, 3), jobs.add, 3)
+    # When all are due
+    scheduler.run(burst=True)
+    # Then the others go once each, and the first stays and is named
+    assert queued(server) == [endless.id, last.id]
+    assert server.ttl(keys.rq_job(endless.id)) == -1
+    assert spoilt.id in scheduler and endless.id not in scheduler
+    assert spoilt.id in caplog.text
+
+
 def test_a_job_that_depends_on_another_waits_for_it(scheduler: FleetScheduler, redis: Redis, settings: Settings) -> None:
     # Given a job that depends on one that fails, and one that does not mind
     real = FleetScheduler(connection=redis, settings=settings)

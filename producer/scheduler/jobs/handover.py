@@ -149,7 +149,7 @@ class Mover:
         alone = {job: self._left_alone[job] for job, score in found if self._left_alone.get(job, (None,))[0] == score}
         if alone:
             records = yield Command("HMGET", self._keys.scheduler_repeats, *alone)
-            alone = {job: kept for (job, kept), record in zip(alone.items(), records, strict=True) if kept[1] == record}
+            alone = {job: kept for (job, kept), record in zip(alone.items(), records, strict=True) if kept[1] == (record or b"")}
         self._left_alone = alone
         return seconds + micros / 1e6, [(job, score) for job, score in found if job not in alone]
 
@@ -167,6 +167,9 @@ class Mover:
             log.warning("job %s is not handed over: how it repeats can't be read (%s)", job, error)
             self._left_alone[job] = (due, stored)
             return "left"
+        if word == "refused":
+            log.warning("job %s is not handed over: the key of its queue holds something else than a list", job)
+            self._left_alone[job] = (due, stored)
         if word in ("missing", "canceled"):
             log.info("job %s is not there any more (%s): it is scheduled no longer", job, word)
         return word
