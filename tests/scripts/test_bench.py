@@ -161,7 +161,7 @@ def test_what_can_not_be_measured_is_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize("measure", ["drain", "latency"])
 def test_a_wrong_result_fails_it(bench: Bench, measure: str) -> None:
-    tasks = bench.folder / "scripts/benchmarks/peers/tasks.py"
+    tasks = bench.folder / "scripts/benchmarks/jobs/bench_tasks.py"
     tasks.write_text(tasks.read_text().replace("return 7", "return 8"))
 
     bench.start("--only", measure, "--peers", "taskq", "--aof", "no", "--runs", "20", "--json", str(bench.folder / "out.json"))

@@ -15,7 +15,7 @@ from benchmarks.server import Server
 from taskq import Client, Settings, TaskqError
 
 PROGRAM = Path(sys.executable).with_name("taskq")
-_TASKS = Path(__file__).with_name("tasks.py")
+_TASKS = Path(__file__).parents[1] / "jobs/bench_tasks.py"
 _QUEUE = "taskq.default"
 
 

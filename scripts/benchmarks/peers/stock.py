@@ -12,15 +12,14 @@ from rq import Queue
 from rq.results import Result
 
 from benchmarks.errors import BenchError
-from benchmarks.peers import jobs
 from benchmarks.peers.peer import Ended, Job, Peer
 from benchmarks.peers.records import Records
 from benchmarks.processes import Process, Processes
 from benchmarks.server import Server
 
 _PROGRAM = Path(sys.executable).with_name("rq")
-_PATH = Path(__file__).resolve().parents[2]  # from where `benchmarks` can be imported
-_FUNCTIONS = {"constant": jobs.constant, "now": jobs.now}
+_PATH = Path(__file__).resolve().parents[1] / "jobs"
+_FUNCTIONS = {"constant": "bench_jobs.constant", "now": "bench_jobs.now"}
 
 
 class _Stock(Peer):

@@ -1,4 +1,7 @@
-"""The two jobs as plain functions, for the peers that import them."""
+"""The two jobs as plain functions, for the peers that import them.
+
+In a folder of their own and no package: a worker that forks imports this for each job, and nothing else.
+"""
 
 from __future__ import annotations
 
