@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from taskq.registry import clock
@@ -45,6 +46,17 @@ def read_schedules(keys: Keys, *, fired: bool) -> Op[list[ScheduleRow]]:
         _row(record, schedule, _next(schedule, now, score if fired else None), _state(blob))
         for (record, schedule), score, blob in zip(found, scores, states, strict=True)
     ]
+
+
+def spent_schedules(keys: Keys, tasks: Sequence[str]) -> Op[list[tuple[str, str]]]:
+    """Task and text of each schedule of these tasks that has no slot any more: an ``at`` that has passed."""
+    if not tasks:
+        return []
+    (seconds, micros), blobs = yield Pipeline([Command("TIME"), Command("HMGET", keys.registry, *tasks)])
+    now = int(seconds) * 1000 + int(micros) // 1000
+    records = readable_records(blob for blob in blobs if blob is not None)
+    found = [(record.task, schedule) for record in records for schedule in schedules_of(record.spec)]
+    return [(task, schedule.text) for task, schedule in found if schedule.kind == "at" and _next(schedule, now, None) is None]
 
 
 def _next(schedule: Schedule, now: int, due: Any) -> int | None:

@@ -14,8 +14,9 @@ from rich.status import Status
 from taskq.cli.arguments import SECONDS
 from taskq.cli.changes import orderly_end, print_changes, print_failure
 from taskq.cli.options import Options, command
-from taskq.cli.output import note, printable
+from taskq.cli.output import note, printable, warn
 from taskq.cli.session import session
+from taskq.producer.scheduler.listing import spent_schedules
 from taskq.registry.errors import RolloutFailed
 
 
@@ -51,9 +52,12 @@ def register_command(options: Options, *, paths: tuple[str, ...], no_activate: b
         try:
             with orderly_end(), _progress() as on_progress:
                 documents = opened.registry.register(list(paths), activate=not no_activate, on_progress=on_progress, **given)
+            spent = opened.perform(spent_schedules(opened.keys, [document["task"] for document in documents]))
         except RolloutFailed as error:
             raise print_failure(options, error) from error
     print_changes(options, documents)
+    for task, schedule in spent:
+        warn(f"{task}: {schedule!r} has passed, so that it fires no more; `taskq run {task}` runs it now")
     if given["dry_run"]:
         note("Nothing was changed (--dry-run).")
     elif no_activate and documents:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,3 +98,14 @@ def test_what_another_release_wrote_is_passed_over(shell: Any, registry: Registr
     redis.hset(keys.scheduler_state, "t|every 1h", b"\xc1\x63other")
     (row,) = shell.json("schedules")
     assert (row["task"], row["last"], row["misfires"]) == ("t", None, 0)
+
+
+def test_who_registers_a_time_that_has_passed_is_told(shell: Any, tmp_path: Path) -> None:
+    file = tmp_path / "once.py"
+    text = "from taskq import task\n@task(at='{}-01-01T00:00:00Z')\ndef once():\n    pass\n"
+    file.write_text(text.format(2001))
+    told = shell("register", str(file))
+    assert told.exit_code == 0
+    assert "once: 'at 2001-01-01T00:00:00+00:00' has passed" in told.stderr
+    file.write_text(text.format(2101))
+    assert "has passed" not in shell("register", str(file)).stderr
