@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import Any, Final
+from typing import Final
 
 from taskq.producer.scheduler.jobs.duty import Jobs
 from taskq.producer.scheduler.leadership import Leadership
@@ -17,7 +17,7 @@ from taskq.registry.feed.feed import Feed
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
 from taskq.registry.names import check
-from taskq.registry.runtime.loop import Loop
+from taskq.registry.runtime.loop import Loop, unless
 from taskq.registry.runtime.process import make_unreadable, unique_name
 from taskq.registry.runtime.server import Server
 from taskq.registry.runtime.signals import work_until_signalled
@@ -150,7 +150,7 @@ class SchedulerProcess:
         try:
             await self.server.sync_clock()
             self.reports.start()
-            await self._unless_stopped(self.feed.start())
+            await unless(self._stop, self.feed.start())
             if not self._stop.is_set():
                 for loop in (self.lead, self.ticking, self.jobs):
                     loop.start()
@@ -162,16 +162,6 @@ class SchedulerProcess:
     def request_stop(self) -> None:
         """End it."""
         self._stop.set()
-
-    async def _unless_stopped(self, work: Any) -> None:
-        task, stop = asyncio.ensure_future(work), asyncio.create_task(self._stop.wait())
-        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if task.done():
-            task.result()
-        else:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def _end(self) -> None:
         await self.ticking.finish()

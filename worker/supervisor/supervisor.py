@@ -15,6 +15,7 @@ from taskq.registry.errors import Conflict
 from taskq.registry.feed.feed import Feed
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
+from taskq.registry.runtime.loop import unless
 from taskq.registry.runtime.server import Server, is_outage
 from taskq.registry.settings import Settings
 from taskq.worker.loading.catalog import Catalog
@@ -141,30 +142,19 @@ class Supervisor:
         self.logs.start()
         self.leases.start()
         await self.pool.start(self.dispatch)
-        await self._unless_stopped(self.feed.start())
+        await unless(self._stop, self.feed.start())
         if self._stop.is_set():
             return
         self.loader.start()
         self.inspections.start()
         self.inspections.poke()
-        await self._unless_stopped(self.loader.preload(self.settings.preload, _PRELOAD))
+        await unless(self._stop, self.loader.preload(self.settings.preload, _PRELOAD))
         await self._take_over()
         self.sweeper.start()
         self.claims.start()
         self.heartbeat.starting = False
         self.heartbeat.poke()
         log.info("worker %s serves %s with %d executors", self.plan.worker, ", ".join(self.plan.queues), self.plan.executors)
-
-    async def _unless_stopped(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        stop = asyncio.create_task(self._stop.wait())
-        await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        if task.done():
-            task.result()
-        else:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def _take_over(self) -> None:
         try:
