@@ -176,6 +176,7 @@ class Claims(Loop):
         """After claims that yielded nothing: workers that lost the race, or runs that can't be started here."""
         if kept:
             self._fruitless = 0
+            await asyncio.sleep(0)  # the runs leave for their executors before the next call is made
             return
         self._fruitless += 1
         limit = min(_LAST_WAIT, _FIRST_WAIT * 2.0 ** min(self._fruitless, 16))

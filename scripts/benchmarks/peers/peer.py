@@ -94,7 +94,9 @@ class Peer(ABC):
     # -- what is the same for all --------------------------------------------------------------------------
     def warm_up(self, runs: int) -> None:
         """Have a worker that was just started execute some runs, one after the other."""
-        for _ in range(runs):
+        self.enqueue("constant")
+        self.wait_until_finished(1)  # sees a worker that does not come up
+        for _ in range(runs - 1):
             self.expect(self.result(self.enqueue("constant"), int(_READY_WITHIN)))
 
     def wait_until_finished(self, count: int, tell: Tell | None = None, within: float = 60.0) -> None:
