@@ -151,7 +151,8 @@ def workers(settings: Settings, redis: redis_py.Redis, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "tasks.py"
+    # A name of its own: a file of another text that this process has loaded under the same one is told apart in tracebacks.
+    path = tmp_path / f"{tmp_path.name}.py"
     path.write_text(SOURCE)
     return path
 
