@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar, overload
 
+from taskq.producer.cancelling import cancel_and_wait
 from taskq.producer.link import AsyncLink, Link
 from taskq.producer.waiting import failure_of, wait_for
-from taskq.registry.runs.cancellation import cancel_run
 from taskq.registry.runs.document import Attempt, RunDocument, read_run
 from taskq.registry.runs.logs import FIRST, LogLine, read_logs
 
@@ -102,10 +102,20 @@ class Run(View[R]):
         """
         return self._ended(self._link.perform(wait_for(self._link.keys, self.id, timeout, self._link.block)))
 
-    def cancel(self) -> None:
-        """Take the run back while it waits; raises `Conflict` if it runs or has ended."""
-        self._link.perform(cancel_run(self._link.keys, self._link.settings, self.id))
-        self.refresh()
+    def cancel(self, reason: str = "", *, wait: float | None = None) -> None:
+        """Take the run back if it waits, or have its worker stop it.
+
+        Args:
+            reason: what is recorded as the reason.
+            wait: how long the worker may take to stop it, in seconds; None for the task's grace and some seconds; 0 to ask only.
+
+        Raises:
+            Conflict: it has ended by itself.
+            WaitTimeout: the worker has not confirmed it in time; the request stands.
+            NotFound: its record has expired.
+        """
+        link = self._link
+        self.document = link.perform(cancel_and_wait(link.keys, link.settings, self.id, reason, wait=wait, block=link.block))
 
     def logs(self, after: str = FIRST) -> list[LogLine]:
         """Lines that the run logged so far, oldest first: all, or those after the line of that ``id``."""
@@ -130,10 +140,10 @@ class AsyncRun(View[R]):
         """As `Run.wait`."""
         return self._ended(await self._link.perform(wait_for(self._link.keys, self.id, timeout, self._link.block)))
 
-    async def cancel(self) -> None:
+    async def cancel(self, reason: str = "", *, wait: float | None = None) -> None:
         """As `Run.cancel`."""
-        await self._link.perform(cancel_run(self._link.keys, self._link.settings, self.id))
-        await self.refresh()
+        link = self._link
+        self.document = await link.perform(cancel_and_wait(link.keys, link.settings, self.id, reason, wait=wait, block=link.block))
 
     async def logs(self, after: str = FIRST) -> list[LogLine]:
         """As `Run.logs`."""

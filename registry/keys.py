@@ -88,6 +88,15 @@ class WorkerKeys(Prefixes):
         """channel: requests to all workers (poke, drain …)."""
         return f"{self.prefix}:control"
 
+    def asked(self, worker: str) -> str:
+        """hash, TTL: what a worker is asked for, should the message be lost: ``cancel:<run>`` → reason, ``drain`` → start of the worker meant."""
+        return f"{self.prefix}:asked:{worker}"
+
+    @property
+    def epoch(self) -> str:
+        """string, for ever: drawn by whoever finds none; another one means that Redis has lost its state."""
+        return f"{self.prefix}:epoch"
+
     @property
     def inspections(self) -> str:
         """list, TTL: sources that a worker's throw-away executor is asked to inspect."""

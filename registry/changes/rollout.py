@@ -22,6 +22,7 @@ from taskq.registry.keys import Keys
 from taskq.registry.model.change import ChangeType
 from taskq.registry.model.record import TaskRecord, VersionRecord
 from taskq.registry.model.worker import WorkerReport
+from taskq.registry.runtime.faults import point
 
 # Workers get stage_timeout; so much more is ours to count their reports and to switch.
 _MARGIN: Final = 15.0
@@ -134,6 +135,7 @@ def _finish(desk: Desk, targets: Sequence[Target], first: Committed, manner: Man
     """What follows the staging: wait for the workers, then switch or take it back, whatever interrupts us."""
     failures: list[dict[str, str]] = []
     done = False
+    point("registry.staged")
     try:
         failures = _wait(desk, targets, first, manner)
         if not failures:
@@ -298,7 +300,7 @@ def _failed(targets: Sequence[Target], failures: list[dict[str, str]], result: R
     ]
     return RolloutFailed(
         f"{what}: not switched, as {len(failures)} workers are not ready: {names}",
-        hint="the stable version goes on; repair the cause, or stop the worker (SIGTERM), or allow --max-unready N",
+        hint=f"the stable version goes on; repair the cause, or `taskq drain {failures[0]['worker']}`, or allow --max-unready N",
         failures=failures,
         documents=documents,
     )

@@ -10,6 +10,7 @@
 local rq, prefix = ARGV[1], ARGV[2]
 --!include lease.lua
 --!include event.lua
+--!include cancelled.lua
 local reply = {}
 for at = 3, #ARGV, 10 do
   local run, token, queue, task, where = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
@@ -22,7 +23,9 @@ for at = 3, #ARGV, 10 do
       if ARGV[at + 5] ~= '1' then redis.call('HINCRBY', job, 'attempt', -1) end
       if ARGV[at + 6] ~= '' then redis.call('HSET', job, 'losses', ARGV[at + 6]) end
       if ARGV[at + 7] ~= '' then redis.call('RPUSH', prefix .. ':attempts:' .. run, ARGV[at + 7]) end
-      if where == 'park' then
+      if ended_by_mark(run, queue) then
+        -- It was to be cancelled: whoever gives it back, it goes no further.
+      elseif where == 'park' then
         redis.call('RPUSH', prefix .. ':parked:' .. task, run)
         redis.call('SADD', KEYS[3], task)
       elseif where == 'back' then
