@@ -17,6 +17,7 @@ from taskq.registry.keys import Keys
 from taskq.registry.model.event import run_event
 from taskq.registry.runs.creation import MAX_BATCH, Batch, Form, NewRun, enqueue_call, form_of, new_ids
 from taskq.registry.runs.document import RunDocument, new_document, read_runs
+from taskq.registry.runtime.faults import point
 from taskq.registry.settings import Settings
 
 _MOST_MOVES: Final = 100
@@ -99,7 +100,10 @@ class Core:
         new = [NewRun(run, data, self._event(batch, run)) for run, data in runs]
         calls = [enqueue_call(form, new[at : at + MAX_BATCH]) for at in range(0, len(new), MAX_BATCH)]
         accepted: list[Enqueued] = []
-        for reply in (yield from _send(calls)):
+        point("client.enqueueing")
+        replies = yield from _send(calls)
+        point("client.enqueued")
+        for reply in replies:
             if reply[0] == b"moved":
                 break
             if reply[0] == b"duplicate":

@@ -18,6 +18,7 @@ from taskq.registry.model.event import run_event
 from taskq.registry.model.scheduler import ScheduleState
 from taskq.registry.runs.creation import INDEX_CAP
 from taskq.registry.runs.statuses import TERMINAL, from_rq
+from taskq.registry.runtime.faults import point
 from taskq.registry.schedules.slots import cause
 from taskq.registry.scripts import load
 from taskq.registry.serializer import dump_params
@@ -192,7 +193,9 @@ class Firing:
         steps = [(plan, step, args) for plan in plans for step, args in self._steps(plan)]
         for at in range(0, len(steps), BATCH):
             batch = steps[at : at + BATCH]
+            point("scheduler.decided")
             reply = yield Call(load("slot"), names, [*head, *(arg for *_, args in batch for arg in args)])
+            point("scheduler.fired")
             if reply[0] != b"ok":
                 done.outcome = "lost" if reply[0] == b"lost" else "moved"
                 return

@@ -15,6 +15,7 @@ from typing import Final
 
 from taskq.registry.effects import Call, Op, run_async
 from taskq.registry.keys import Keys
+from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
 from taskq.registry.scripts import load
@@ -123,6 +124,8 @@ class Leadership(Loop):
             self._poked.clear()
             answer = await run_async(lead(self.server.keys, self._duty, self._who, self._token, self._lease), self.server.redis)
             self._become(answer.token, answer.leader)
+            if self.leads:
+                point("scheduler.leads")
             pause = self._lease / _RENEWALS
             if not answer.token and answer.left >= 0:
                 pause = min(pause, answer.left + _BEHIND)

@@ -16,6 +16,7 @@ from taskq.registry.feed.feed import read_changes
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
 from taskq.registry.runs.later import move_due
+from taskq.registry.runtime.faults import point
 from taskq.registry.scripts import load
 from taskq.registry.settings import Settings
 
@@ -78,6 +79,8 @@ class Ticker:
         self._lease, self._unsure = lease, True  # until this tick has ended well
         # First, since a full Redis takes this, and no slots.
         moved = yield from move_due(self._keys, lease, events=self._events)
+        if moved.count:
+            point("scheduler.moved")
         if not moved.leads:
             return Tick("lost")
         if unsure:

@@ -19,6 +19,7 @@ from taskq.registry.effects import translate
 from taskq.registry.errors import Conflict, TaskqError
 from taskq.registry.model.change import Change, ChangeType, TaskChange, cloud_event
 from taskq.registry.model.record import TaskRecord, VersionRecord
+from taskq.registry.runtime.faults import point
 from taskq.registry.schedules.schedule import member, schedules_of
 
 _KEPT: Final = 10_000
@@ -123,6 +124,7 @@ def _attempt(desk: Desk, pipe: Pipeline, reads: Reads, decide: Callable[[View], 
         _put(desk, pipe, write)
     _announce(desk, pipe, _change(desk, decision.action, writes, view, note[0]), note[1])
     pipe.execute()
+    point("registry.committed")
     return Committed(revision, view.at, writes)
 
 

@@ -22,6 +22,7 @@ from taskq.registry.inspection.remote import ask_worker
 from taskq.registry.inspection.sources import Source
 from taskq.registry.keys import Keys
 from taskq.registry.model.record import TaskRecord, VersionRecord
+from taskq.registry.runtime.faults import point
 
 Where = Literal["auto", "local", "worker"]
 
@@ -95,6 +96,7 @@ def release(desk: Desk, wanted: Sequence[Wanted], artifacts: Sequence[bytes], or
     if not order.dry_run:
         for data in artifacts:
             desk.perform(store_artifact(desk.keys, data))
+        point("registry.stored")
     return _release(desk, wanted, order)
 
 

@@ -13,6 +13,7 @@ from taskq.registry.errors import ServerUnreachable, TaskqError
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.model.record import TaskRecord
 from taskq.registry.model.worker import LoadReport
+from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
 from taskq.worker.loading.catalog import Catalog, Entry
@@ -181,6 +182,7 @@ class Loader(Periodic):
             record, source = await run_async(read_version(self.server.keys, *entry.key), self.server.redis)
         entry.record, entry.validator = record, Validator(record.spec.parameters)
         entry.body = load_order(record, source)
+        point("worker.fetched")
 
     # -- in executors --------------------------------------------------------------------------------------
     async def _spread(self, entries: list[Entry]) -> None:
