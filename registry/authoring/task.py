@@ -136,7 +136,12 @@ def task(function: Callable[P, R] | None = None, /, **options: Any) -> Any:
         result_ttl, failure_ttl: how long outcomes are kept.
         concurrency, rate: limits on its runs.
         on_update, drain_timeout: what happens to running runs when its code changes.
-        isolation, resources, requires, needs, secrets: where and with what it runs.
+        resources: the most that one run may use, as a mapping of ``"memory"`` (bytes, or text like ``"256M"``), ``"pids"`` (processes
+            and threads) and ``"cpu"`` (cores, such as 0.5). What the executor used before the run is not counted. Above ``memory`` its
+            executor is killed, and the run fails with the reason ``oom``; above ``pids`` nothing more can be started; ``cpu`` slows it
+            down. It is alone in its executor meanwhile, and what it leaves behind is killed. `taskq doctor` says which of them the
+            workers can't enforce.
+        isolation, requires, needs, secrets: where and with what it runs.
         idempotent: whether running it twice does no harm.
 
     Durations are seconds or text like ``"30s"``. A field that this release does not support is refused when the task

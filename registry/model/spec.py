@@ -11,6 +11,7 @@ from taskq.registry.authoring.duration import seconds
 from taskq.registry.authoring.retry import Retry
 from taskq.registry.errors import InvalidInput, Unsupported
 from taskq.registry.model.base import Stored
+from taskq.registry.model.resources import Resources
 from taskq.registry.names import check
 from taskq.registry.schedules.options import refuse_required, schedule_fields
 from taskq.registry.schedules.schedule import schedules_of
@@ -25,7 +26,6 @@ NOT_BUILT: Mapping[str, tuple[Any, ...]] = {
     "on_update": ("drain",),
     "drain_timeout": (None,),
     "isolation": ("shared",),
-    "resources": (None, {}),
     "requires": (None, (), []),
     "needs": (None, (), []),
     "secrets": (None, (), []),
@@ -51,6 +51,7 @@ class Spec(Stored):
     ``every`` is in seconds, whole milliseconds; ``cron`` has single blanks; ``timezone`` is that of ``cron`` and of an ``at`` that was
     written without one; ``at`` is ISO 8601 with an offset. What they mean is `taskq.registry.schedules`' to say, and they are checked
     there when a file is inspected, not when a spec is read: zones that one machine knows another may not.
+    ``resources`` that limit nothing are None.
     """
 
     queue: str = "default"
@@ -61,6 +62,7 @@ class Spec(Stored):
     result_ttl: Seconds = Field(3600.0, le=315_360_000)
     failure_ttl: Seconds = Field(604_800.0, gt=0, le=315_360_000)
     idempotent: bool = False
+    resources: Resources | None = None
     every: float | None = None
     cron: str | None = None
     timezone: str = "UTC"
@@ -74,6 +76,11 @@ class Spec(Stored):
     @classmethod
     def _queue(cls, value: str) -> str:
         return check("queue", value)
+
+    @field_validator("resources")
+    @classmethod
+    def _resources(cls, value: Resources | None) -> Resources | None:
+        return value if value is not None and value.wanted else None
 
     @classmethod
     def from_options(cls, task: str, options: Mapping[str, Any], **derived: Any) -> Spec:
