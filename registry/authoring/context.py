@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from taskq.registry import clock
+from taskq.registry.authoring.duration import Duration, seconds
+from taskq.registry.authoring.retry import RetryRequested
+from taskq.registry.code.traces import last_line
 
 _current: ContextVar[TaskContext | None] = ContextVar("taskq_context", default=None)
 
@@ -38,6 +42,24 @@ class TaskContext:
     def remaining(self) -> float | None:
         """Seconds until the timeout, never negative; None without timeout."""
         return None if self.deadline is None else max(0.0, self.deadline - clock.monotonic())
+
+    def retry(self, in_: Duration | None = None, error: BaseException | str | None = None) -> NoReturn:
+        """End this attempt, and have the run tried again.
+
+        It counts against ``max`` of the task's `Retry`: a run whose retries are used up fails with reason ``error``, and so does that of
+        a task which declares none. ``on`` and ``not_on`` are not asked.
+
+        Args:
+            in_: when: seconds, or text like ``"5m"``; None for the delay of the policy. ``max_delay`` and ``jitter`` are not applied to it.
+            error: why, for the record of the attempt; an exception is shown with its traceback should this be the last attempt.
+
+        Raises:
+            RetryRequested: always. It is no `Exception`: let it pass.
+            ValueError: ``in_`` is no duration.
+        """
+        cause = error if isinstance(error, BaseException) else None
+        text = error if isinstance(error, str) else None if cause is None else last_line(cause)
+        raise RetryRequested(None if in_ is None else seconds(in_), text) from cause
 
     @staticmethod
     def current() -> TaskContext | None:

@@ -132,7 +132,9 @@ def task(function: Callable[P, R] | None = None, /, **options: Any) -> Any:
         overlap: ``"skip"`` leaves out a slot while the run of the slot before it has not ended; ``"allow"`` starts it beside.
         on: the events that trigger it.
         timeout: how long a run may take. ``grace``: how long it then has to stop.
-        retry: what happens after a failure. ``on_lost``: what happens when its worker is lost.
+        retry: how often and how soon a failed run is tried again; see `Retry`. Never, if None.
+        on_lost: what happens to a run whose worker or executor was lost: ``"retry"`` runs it again, up to three losses; ``"fail"``
+            fails it with reason ``lost``.
         result_ttl, failure_ttl: how long outcomes are kept.
         concurrency, rate: limits on its runs.
         on_update, drain_timeout: what happens to running runs when its code changes.

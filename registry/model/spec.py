@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from taskq.registry.authoring.duration import seconds
-from taskq.registry.authoring.retry import Retry
 from taskq.registry.errors import InvalidInput, Unsupported
 from taskq.registry.model.base import Stored
 from taskq.registry.model.resources import Resources
+from taskq.registry.model.retry import RetryPolicy, policy
 from taskq.registry.names import check
 from taskq.registry.schedules.options import refuse_required, schedule_fields
 from taskq.registry.schedules.schedule import schedules_of
@@ -58,6 +58,7 @@ class Spec(Stored):
     labels: dict[str, str] = Field(default_factory=dict)
     timeout: Seconds = Field(300.0, gt=0, le=31_536_000)
     grace: Seconds = Field(5.0, le=3600)
+    retry: Annotated[RetryPolicy, BeforeValidator(policy)] = Field(default_factory=RetryPolicy)
     on_lost: Literal["retry", "fail"] = "retry"
     result_ttl: Seconds = Field(3600.0, le=315_360_000)
     failure_ttl: Seconds = Field(604_800.0, gt=0, le=315_360_000)
@@ -97,7 +98,7 @@ class Spec(Stored):
         """
         given = {name: value for name, value in options.items() if name != "name" and value is not None}
         _refuse_unbuilt(task, given)
-        values = {name: value for name, value in given.items() if name not in NOT_BUILT and name != "retry"}
+        values = {name: value for name, value in given.items() if name not in NOT_BUILT}
         try:
             spec = cls.model_validate(values | schedule_fields(given) | derived)
             if schedules_of(spec):
@@ -112,11 +113,6 @@ class Spec(Stored):
 
 
 def _refuse_unbuilt(task: str, given: Mapping[str, Any]) -> None:
-    retry = given.get("retry")
-    if isinstance(retry, Retry) and retry.max == 0:
-        retry = None
-    if retry is not None:
-        raise Unsupported(f"task {task}: retry: not supported by this release (only Retry(max=0))")
     for field, idle in NOT_BUILT.items():
         if field in given and given[field] not in idle:
             raise Unsupported(f"task {task}: {field}={given[field]!r} is not supported by this release; leave it out")

@@ -47,6 +47,7 @@ SLEEPS = {
 # module:class → why an exception that can leave its module is not a TaskqError
 FOREIGN_ERRORS = {
     "taskq.cli.options:Failure": "how click is told the exit code and message of a TaskqError",
+    "taskq.registry.authoring.retry:RetryRequested": "ends an attempt from within a task: no `except Exception` of its may catch it",
     "taskq.worker.executor.gate:TaskStopped": "stops a task from within: no `except Exception` of its may catch it",
     "taskq.worker.link.protocol:ProtocolError": "ends the process that received garbage; never reaches a user",
 }
