@@ -26,7 +26,7 @@ def test_a_stock_unpickler_reads_the_refusal_and_nothing_else() -> None:
     assert RunSerializer.loads(dump_params({"a": 1}))[3] == {"a": 1}
 
 
-@pytest.mark.parametrize("blob", [b"", b"\xc1", b"\xc1\x02\x80", b"\x80\x04]", b"\xc1\x01\x92"])
+@pytest.mark.parametrize("blob", [b"", b"\xc1", b"\xc1\x03\x80", b"\x80\x04]", b"\xc1\x01\x92"])
 def test_what_is_not_our_format_is_refused(blob: bytes) -> None:
     with pytest.raises(FormatUnknown):
         codec.loads(blob)
