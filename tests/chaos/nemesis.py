@@ -71,11 +71,7 @@ class Nemesis:
         self.trial = Trial(seed, time.monotonic())
 
     def run(self, count: int, seconds: float) -> Trial:
-        """Have ``count`` processes die, then let everything come to rest.
-
-        Raises:
-            AssertionError: it did not come to rest within ``seconds``.
-        """
+        """Have ``count`` processes die, then let everything come to rest, for at most ``seconds``."""
         faults = schedule(self.trial.seed, count)
         self._executors, self._servers = deque(faults.pop("executor")), deque(faults.pop("server"))
         self._waiting = {kind: deque(found) for kind, found in faults.items()}
@@ -188,7 +184,7 @@ class Nemesis:
         for file in self._stage.folder.glob("acknowledged.*"):
             # The last line may have been cut off: then nobody was told of that run.
             trial.acknowledged.update(line for line in file.read_text().split("\n")[:-1])
-        self._stage.settled("all acknowledged runs have ended", sorted(trial.acknowledged), seconds)
+        self._stage.settle(sorted(trial.acknowledged), seconds)
         trial.ended = time.monotonic()
 
     def leave(self) -> Trial:

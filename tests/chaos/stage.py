@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,21 +134,21 @@ class Stage:
         if self._server is not None:
             self.kill_server()
 
-    def settled(self, what: str, runs: list[str], seconds: float) -> None:
-        """Wait until all of these runs have ended."""
-        waiting = list(runs)
+    def settle(self, runs: list[str], seconds: float) -> None:
+        """Wait until all of these runs have ended, or so long: who checks then sees which have not."""
+        waiting = deque(runs)
 
         def ended() -> bool:
+            page = [waiting.popleft() for _ in range(min(len(waiting), 2000))]
             with self.redis.pipeline(transaction=False) as pipe:
-                for run in waiting[:2000]:
+                for run in page:
                     pipe.hget(self.keys.rq_job(run), "status")
                 states = pipe.execute()
-            waiting[: len(states)] = [
-                run for run, state in zip(waiting, states, strict=False) if state in (b"queued", b"started", b"scheduled")
-            ]
+            waiting.extend(run for run, state in zip(page, states, strict=True) if state in (b"queued", b"started", b"scheduled"))
             return not waiting
 
-        until(ended, seconds, what)
+        with contextlib.suppress(AssertionError):
+            until(ended, seconds)
 
 
 def _family(actor: Actor) -> list[psutil.Process]:
