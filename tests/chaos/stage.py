@@ -96,7 +96,7 @@ class Stage:
         clean = {key: value for key, value in os.environ.items() if not key.startswith("TASKQ_")}
         times = {f"TASKQ_{key.upper()}": f"{value:g}" for key, value in TIMES.items()}
         argv = [sys.executable, "-m", "chaos.child", kind, name, str(self.folder), *where]
-        path = {"PYTHONPATH": str(Path(__file__).parents[1])}
+        path = {"PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))}
         with (self.folder / f"{kind}.log").open("ab") as log:
             process = subprocess.Popen(
                 argv, env=clean | times | path | {"TASKQ_REDIS_URL": f"unix://{self.socket}"}, stdout=log, stderr=log

@@ -47,7 +47,6 @@ def told(trial: Trial, report: Report) -> list[str]:
         f"{report.runs} runs, {report.starts} starts, {report.again} runs started more than once; {report.slots} slots",
         f"recovery p50 {report.recovery(0.5):.2f} s, p99 {report.recovery(0.99):.2f} s, longest {report.recovery(1.0):.2f} s",
     ]
-    lines += [f"{len(report.faults)} faults:"] if report.faults else []
-    return lines + (
-        [f"FAULT {fault}" for fault in report.faults[:_SHOWN]] or ["nothing is lost, nothing is doubled, nothing is left behind"]
-    )
+    if not report.faults:
+        return [*lines, "nothing is lost, nothing is doubled, nothing is left behind"]
+    return [*lines, f"{len(report.faults)} faults:", *report.faults[:_SHOWN]]
