@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
 from collections import deque
@@ -118,8 +119,10 @@ class Nemesis:
                 self._actors[at] = self._start(actor.kind, actor.place)
 
     def _died(self, actor: Actor, *, late: bool) -> None:
-        assert actor.fault is not None, f"{actor.name} ended by itself with {actor.process.returncode}"
-        assert actor.process.returncode == -9, f"{actor.name} ended with {actor.process.returncode} before it came to {actor.fault}"
+        if actor.fault is None or actor.process.returncode != -signal.SIGKILL:
+            raise AssertionError(
+                f"{actor.name} ended with {actor.process.returncode} by itself, not by {actor.fault}\n{self._stage.log(actor)}"
+            )
         held = self._held(actor.name) if actor.kind == "worker" else ()
         self._add(Death(actor.fault, time.monotonic(), late, held))
 

@@ -134,6 +134,10 @@ class Stage:
         if self._server is not None:
             self.kill_server()
 
+    def log(self, actor: Actor) -> str:
+        """What processes of its kind wrote last."""
+        return (self.folder / f"{actor.kind}.log").read_text()[-4000:]
+
     def settle(self, runs: list[str], seconds: float) -> None:
         """Wait until all of these runs have ended, or so long: who checks then sees which have not."""
         waiting = deque(runs)
