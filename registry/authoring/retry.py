@@ -21,7 +21,8 @@ class Retry:
 
     Args:
         max: how many further attempts there may be after failures, 0 (none) to 1000.
-        backoff: how the delay grows: ``"fixed"`` (it does not), ``"linear"`` (with the number of the retry), ``"exponential"`` (it doubles).
+        backoff: how the delay grows: ``"fixed"`` (it does not), ``"linear"`` (with the number of the retry) or ``"exponential"`` (it
+            doubles).
         delay: the delay before the first retry; 0 for none.
         max_delay: the longest delay that the policy gives. ``ctx.retry(in_=…)`` may ask for a longer one.
         jitter: share of the delay, 0 to 1, by which it differs from run to run, up or down, so that what failed together does not

@@ -21,13 +21,14 @@ class Run:
         id, token: the run and the fencing token of its lease.
         queue: its queue, ``origin`` RQ's name of it. ``task``: its task.
         attempt: 1 for the first. ``losses``: how many attempts before this one ended by death of worker or executor.
+        retries: how many before this one failed and were followed by another one.
         data: its payload as stored. ``pin``: the version that it was enqueued for, or None.
         limit: timeout that it was enqueued with, in seconds, or None.
         claimed_at: by Redis' clock.
         params, version, spec: set when it is routed.
         began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.
         noted: its version was written to the job.
-        stop: why it is being stopped, or None.
+        stop: why it is being stopped, or None. ``why``: what was given as the reason of a cancel.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Run:
     limit: float | None = None
     cause: str | None = None
     losses: int = 0
+    retries: int = 0
     claimed_at: float = 0.0
     params: dict[str, Any] = field(default_factory=dict)
     version: int = 0
@@ -49,6 +51,7 @@ class Run:
     started_at: float = 0.0
     noted: bool = False
     stop: StopReason | None = None
+    why: str = ""
 
     @property
     def timeout(self) -> float:

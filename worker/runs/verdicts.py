@@ -4,27 +4,32 @@
 an attempt ends by       and the run
 =======================  ===========================================================================================
 a report of the executor finishes (succeeded, failed with its reason), or is handed back where it had not begun
+a failure that the       waits for its next attempt, which takes the task's route of that time; one more retry; recorded with its reason
+policy retries
+``ctx.retry()``          the same; failed, ``error``, once its retries are used up
 death of its executor    one more loss: front of the queue; the third: failed, ``poison``; with ``on_lost=fail``: failed, ``lost``
 an expired lease         the same, recorded as ``worker_lost``
-our SIGKILL at the       failed, ``timeout`` (or ``cancelled``)
+our SIGKILL at the       failed, ``timeout``, or tried again by policy
 deadline
+`taskq cancel`           cancelled, also where it had to be killed; succeeded if that was faster
 shutdown                 front of the queue, no attempt burned
 =======================  ===========================================================================================
-
-A retry policy will be one more function here.
 """
 
 from __future__ import annotations
 
 import base64
+import math
 import signal
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from taskq.registry import codec
+from taskq.registry.model.retry import RetryPolicy
 from taskq.registry.model.spec import Spec
+from taskq.worker.runs import retrying
 from taskq.worker.runs.run import Run
 
 POISON_LOSSES = 3
@@ -33,6 +38,9 @@ _REASONS = frozenset(
 )
 _MAX_ERROR = 2_000
 _MAX_TRACEBACK = 200_000
+_MAX_KINDS = 200
+# Ten years: what is asked for beyond it is still a time that can be written.
+_LONGEST_DELAY = 315_360_000.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,20 +57,25 @@ class Finish:
 
 @dataclass(slots=True, frozen=True)
 class Release:
-    """The run goes back: to the ``front`` or ``back`` of its queue, or is parked. ``burned``: the attempt counts.
+    """The run goes back: to the ``front`` or ``back`` of its queue, is parked, or waits ``delay`` seconds (``later``).
 
-    ``outcome`` is what the attempt is recorded as, '' for no record: it had not begun.
+    ``burned``: the attempt counts. ``losses``, ``retries``: how many there are now, None for as many as before. ``outcome`` is what the
+    attempt is recorded as, '' for no record: it had not begun. ``traceback``: of what ended it, for the run's log.
     """
 
-    where: Literal["front", "back", "park"] = "front"
+    where: Literal["front", "back", "park", "later"] = "front"
     burned: bool = False
     losses: int | None = None
     outcome: str = ""
     error: str = ""
+    delay: float = 0.0
+    retries: int | None = None
+    traceback: str = ""
 
 
 Verdict = Finish | Release
 HAND_BACK = Release("front")
+_NO_RETRY = RetryPolicy()
 
 
 def on_report(run: Run, report: Mapping[str, Any]) -> Verdict:
@@ -70,17 +83,45 @@ def on_report(run: Run, report: Mapping[str, Any]) -> Verdict:
     outcome = report.get("outcome")
     if outcome == "succeeded":
         return Finish("finished", result=_bytes(report.get("result")))
+    if run.stop == "cancel":
+        return on_cancel(run, _text(report.get("traceback"), _MAX_TRACEBACK))
     if run.stop == "shutdown":
         return on_shutdown(run)
     if outcome == "released":
         return Release("back" if report.get("reason") == "not_loaded" else "front")
+    error, traceback = _text(report.get("error"), _MAX_ERROR), _text(report.get("traceback"), _MAX_TRACEBACK)
+    if outcome == "retry":
+        return on_request(run, _seconds(report.get("delay")), error, traceback)
     reason = report.get("reason")
-    return Finish(
-        "failed",
-        reason if isinstance(reason, str) and reason in _REASONS else "error",
-        _text(report.get("error"), _MAX_ERROR),
-        traceback=_text(report.get("traceback"), _MAX_TRACEBACK),
-    )
+    known = reason if isinstance(reason, str) and reason in _REASONS else "error"
+    return on_failure(run, Finish("failed", known, error, traceback=traceback), _names(report.get("kinds")))
+
+
+def on_failure(run: Run, finish: Finish, kinds: Iterable[str] = ()) -> Verdict:
+    """An attempt failed: ``finish``, or another attempt if the policy has one for it.
+
+    ``kinds``: names of the classes of what was raised, bare and qualified.
+    """
+    policy = run.spec.retry if run.spec else _NO_RETRY
+    if run.retries >= policy.max or not retrying.wanted(policy, finish.reason, kinds):
+        return finish
+    return _again(run, retrying.delay_of(policy, run.retries + 1, run.id), finish.reason, finish.error, finish.traceback)
+
+
+def on_request(run: Run, delay: float | None, error: str, traceback: str = "") -> Verdict:
+    """The task's code asked for another attempt in ``delay`` seconds, None: as its policy says."""
+    policy = run.spec.retry if run.spec else _NO_RETRY
+    if run.retries < policy.max:
+        seconds = retrying.delay_of(policy, run.retries + 1, run.id) if delay is None else delay
+        return _again(run, seconds, "error", error, traceback)
+    why = "it declares none: give it retry=Retry(max=…)"
+    if policy.max:
+        why = f"its retries are used up (max={policy.max})"
+    return Finish("failed", "error", f"the task asked for a retry, but {why}{error and '; '}{error}", traceback=traceback)
+
+
+def _again(run: Run, delay: float, reason: str, error: str, traceback: str) -> Release:
+    return Release("later", burned=True, outcome=reason, error=error, delay=delay, retries=run.retries + 1, traceback=traceback)
 
 
 def on_executor_death(run: Run, returncode: int) -> Verdict:
@@ -88,9 +129,10 @@ def on_executor_death(run: Run, returncode: int) -> Verdict:
     if run.stop == "shutdown":
         return on_shutdown(run)
     if run.stop == "timeout":
-        return Finish("failed", "timeout", f"killed: it did not stop within {run.grace:g} s after its timeout of {run.timeout:g} s")
+        late = f"killed: it did not stop within {run.grace:g} s after its timeout of {run.timeout:g} s"
+        return on_failure(run, Finish("failed", "timeout", late))
     if run.stop == "cancel":
-        return Finish("failed", "cancelled", f"killed: it did not stop within {run.grace:g} s after it was cancelled")
+        return on_cancel(run, error=f"killed: it did not stop within {run.grace:g} s after it was cancelled")
     return on_loss(run.losses, run.spec, "executor_died", describe_exit(returncode))
 
 
@@ -102,6 +144,11 @@ def on_loss(losses: int, spec: Spec | None, outcome: Literal["executor_died", "w
     if total >= POISON_LOSSES:
         return Finish("failed", "poison", f"lost {total} times, last: {outcome} {error}".rstrip(), losses=total)
     return Release("front", burned=True, losses=total, outcome=outcome, error=error)
+
+
+def on_cancel(run: Run, traceback: str = "", error: str = "") -> Finish:
+    """Somebody asked for its end, and it has ended, or has never begun."""
+    return Finish("canceled", run.why, error, traceback=traceback)
 
 
 def on_shutdown(run: Run) -> Release:
@@ -164,6 +211,15 @@ def _text(value: Any, limit: int) -> str:
         return ""
     clean = value.encode("utf-8", "replace").decode()
     return clean if len(clean) <= limit else clean[:limit] + " …"
+
+
+def _seconds(value: Any) -> float | None:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+    return min(float(value), _LONGEST_DELAY) if known else None
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value[:_MAX_KINDS] if isinstance(name, str)] if isinstance(value, list) else []
 
 
 def _bytes(value: Any) -> bytes:
