@@ -95,7 +95,7 @@ class Stage:
         where = (fault.place, str(fault.nth)) if fault is not None else ("", "0")
         clean = {key: value for key, value in os.environ.items() if not key.startswith("TASKQ_")}
         times = {f"TASKQ_{key.upper()}": f"{value:g}" for key, value in TIMES.items()}
-        argv = [sys.executable, "-m", "chaos.child", kind, name, str(self.folder), *where]
+        argv = [sys.executable, "-P", "-m", "chaos.child", kind, name, str(self.folder), *where]
         path = {"PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))}
         with (self.folder / f"{kind}.log").open("ab") as log:
             process = subprocess.Popen(
