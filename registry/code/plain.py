@@ -1,24 +1,21 @@
-"""Turns parameters into plain values, within the limits of what can be stored."""
+"""Turns parameters into values that can be stored, within the limits of what msgpack carries."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import date, time, timedelta
-from decimal import Decimal
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, Final
-from uuid import UUID
 
 from pydantic import BaseModel
-from pydantic_core import to_jsonable_python
 
+from taskq.registry.code.places import TYPED
 from taskq.registry.errors import InvalidInput
 
 MAX_DEPTH: Final = 100
 _SMALLEST, _LARGEST = -(2**63), 2**63 - 1
-_TEXT: Final = (date, time, timedelta, Decimal, UUID, PurePath, Enum, BaseModel)
 
 
 def shown(value: object, limit: int = 100) -> str:
@@ -31,16 +28,16 @@ def shown(value: object, limit: int = 100) -> str:
 
 
 class Plain:
-    """One conversion. ``whole_floats`` says whether a float without fraction was met, ``has_bytes`` whether bytes were."""
+    """One conversion. ``whole_floats`` says whether a float without fraction was met, ``typed`` whether something was that JSON lacks."""
 
-    __slots__ = ("has_bytes", "whole_floats")
+    __slots__ = ("typed", "whole_floats")
 
     def __init__(self) -> None:
         self.whole_floats = False
-        self.has_bytes = False
+        self.typed = False
 
     def mapping(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """``params`` as plain values.
+        """``params`` as plain values, and bytes and values of `TYPED` as they are.
 
         Raises:
             InvalidInput: a value can't be stored; names the parameter, the value and the limit.
@@ -58,10 +55,6 @@ class Plain:
                 label = name if isinstance(name, str) and name.isprintable() else ascii(name)
                 raise InvalidInput(f"parameter {label}: {bad}") from None
         return result
-
-    def checked(self, values: dict[str, Any]) -> dict[str, Any]:
-        """``values`` as they are checked: bytes as text of the same length."""
-        return _without_bytes(values) if self.has_bytes else values
 
     def _value(self, value: Any, depth: int) -> Any:
         if isinstance(value, Enum) or not isinstance(value, str | int | float | None):
@@ -92,12 +85,32 @@ class Plain:
         if isinstance(value, Mapping):
             return {self._key(key): self._value(item, depth + 1) for key, item in value.items()}
         if isinstance(value, bytes | bytearray | memoryview):
-            self.has_bytes = True
+            self.typed = True
             return bytes(value)
-        if isinstance(value, _TEXT):
-            return self._value(_jsonable(value), depth + 1)
+        if isinstance(value, Enum):
+            return self._value(value.value, depth + 1)
+        if isinstance(value, TYPED):
+            self.typed = True
+            return value
+        return self._composed(value, depth)
+
+    def _composed(self, value: Any, depth: int) -> Any:
+        """A value that is made of others."""
+        if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: self._value(getattr(value, field.name), depth + 1) for field in fields(value)}
+        if isinstance(value, BaseModel):
+            return self._model(value, depth)
+        if isinstance(value, PurePath):
+            return _text(str(value))
         hint = ": pass a list" if isinstance(value, set | frozenset) else ""
-        raise _BadValueError(f"{shown(value)} of type {type(value).__name__} is not a JSON value{hint}")
+        raise _BadValueError(f"{shown(value)} of type {type(value).__name__} can't be stored{hint}")
+
+    def _model(self, value: BaseModel, depth: int) -> Any:
+        """Its fields with their values; where one of these is of a type of pydantic's (a URL), or a set, all in their JSON form."""
+        try:
+            return self._value(value.model_dump(mode="python", by_alias=True, round_trip=True), depth + 1)
+        except _BadValueError:
+            return self._value(_json_form(value), depth + 1)
 
     def _key(self, key: Any) -> str:
         if not isinstance(key, str):
@@ -118,16 +131,8 @@ def _text(value: str) -> str:
     return str(value)
 
 
-def _jsonable(value: Any) -> Any:
+def _json_form(value: BaseModel) -> Any:
     try:
-        return to_jsonable_python(value)
+        return value.model_dump(mode="json", by_alias=True, round_trip=True)
     except ValueError as error:  # PydanticSerializationError is one
         raise _BadValueError(f"{shown(value)} has no JSON form: {error}") from None
-
-
-def _without_bytes(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, dict):
-        return {key: _without_bytes(item) for key, item in value.items()}
-    return [_without_bytes(item) for item in value] if isinstance(value, list) else value

@@ -1,7 +1,8 @@
 """Checks a run's parameters against the JSON Schema of its task, before anything is written and again at claim.
 
-Checked is what will be stored: plain JSON values within the limits of msgpack. Python values that have a text form in
-JSON (dates, UUIDs, decimals, paths, enums) become that text; bytes stay bytes and are checked as text of the same length.
+Checked is the JSON form of what will be stored: values within the limits of msgpack. Python values that have a text form in
+JSON (dates, UUIDs, decimals, paths) become that text where the schema declares one (`places`), members of enums their value, dataclasses
+and models the map of their fields; bytes stay bytes and are checked as text of the same length.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 
 import jsonschema_rs
 
+from taskq.registry.code.places import Settled, as_json
 from taskq.registry.code.plain import Plain, shown
 from taskq.registry.errors import InvalidInput
 from taskq.registry.model.spec import Parameters
@@ -62,8 +65,10 @@ class Validator:
             InvalidInput: one is missing, unknown or not allowed; names parameter, value and what is allowed.
         """
         plain = Plain()
-        values = plain.mapping(params)
-        checked = plain.checked(values)
+        values = checked = plain.mapping(params)
+        if plain.typed:
+            values = Settled(self.schema).values(values)
+            checked = as_json(values)
         compiled = self._strict if plain.whole_floats else self._compiled
         if not compiled.is_valid(checked):
             raise InvalidInput(self._explain(compiled, checked))
@@ -194,11 +199,16 @@ def _with_strict_integers(schema: Any) -> Any:
     return [_with_strict_integers(item) for item in schema] if isinstance(schema, list) else schema
 
 
+def _finite(text: str) -> None:
+    if not Decimal(text).is_finite():
+        raise ValueError(text)
+
+
 def _reads(parse: Any) -> Any:
     def check(text: str) -> bool:
         try:
             parse(text)
-        except ValueError:
+        except (ValueError, ArithmeticError):
             return False
         return True
 
@@ -210,7 +220,12 @@ _LIMITS: Final = (
     "minItems", "maxItems",
 )  # fmt: skip
 # RFC 3339 wants a zone; Python code need not, so a time without one is accepted.
-_FORMATS: Final = {"date-time": _reads(datetime.fromisoformat), "date": _reads(date.fromisoformat), "time": _reads(time.fromisoformat)}
+_FORMATS: Final = {
+    "date-time": _reads(datetime.fromisoformat),
+    "date": _reads(date.fromisoformat),
+    "time": _reads(time.fromisoformat),
+    "decimal": _reads(_finite),
+}
 _CONTAINERS: Final[dict[Any, type]] = {"array": list, "object": dict}
 _READERS: Final[dict[Any, Callable[[str], Any]]] = {
     None: str,

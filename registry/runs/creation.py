@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from taskq.registry.codec import dumps
+from taskq.registry.codec import dumps, exceeds
 from taskq.registry.effects import Arg, Call
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
@@ -21,7 +22,13 @@ MAX_BATCH: Final = 500
 INDEX_CAP: Final = 100_000
 """Runs that an index lists. Retiring a task cancels what its index lists, so it is larger than a queue should ever be."""
 
+LARGE: Final = 256 * 1024
+"""Bytes of parameters from which on it is said, once a task, that they are large: each copy of them costs the server as much."""
+
 _ID_BYTES: Final = 12
+_MOST_WARNED: Final = 10_000
+_warned: set[str] = set()
+log = logging.getLogger("taskq.producer")
 
 
 class NewRun(NamedTuple):
@@ -67,18 +74,30 @@ def new_ids(count: int) -> list[str]:
 
 
 def encode(task: str, params: dict[str, Any], max_params: int) -> bytes:
-    """Validated parameters as a run's ``data``.
+    """Validated parameters as a run's ``data``; from `LARGE` bytes on a warning is logged, once a task in a process.
 
     Raises:
         InvalidInput: they can't be serialised, or are larger than ``max_params`` bytes.
     """
+    if exceeds(params, max_params):
+        raise _too_large(task, f"more than {max_params:,}", max_params)
     blob = dumps(params)
-    if len(blob) > max_params:
-        raise InvalidInput(
-            f"task {task}: the parameters take {len(blob):,} bytes, allowed are {max_params:,} (max_params)",
-            hint="pass a reference to the data (a path, a key) instead, or raise TASKQ_MAX_PARAMS",
+    size = len(blob)
+    if size > max_params:
+        raise _too_large(task, f"{size:,}", max_params)
+    if size > LARGE and task not in _warned and len(_warned) < _MOST_WARNED:
+        _warned.add(task)
+        log.warning(
+            "task %s: the parameters take %s bytes; from %s on a reference to the data serves better", task, f"{size:,}", f"{LARGE:,}"
         )
     return GUARD + blob
+
+
+def _too_large(task: str, size: str, limit: int) -> InvalidInput:
+    return InvalidInput(
+        f"task {task}: the parameters take {size} bytes, allowed are {limit:,} (max_params)",
+        hint="pass a reference to the data (a path, a key) instead, or raise TASKQ_MAX_PARAMS",
+    )
 
 
 @dataclass(frozen=True, slots=True)

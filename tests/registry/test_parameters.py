@@ -6,18 +6,22 @@ import enum
 import json
 import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import jsonschema_rs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, HttpUrl
+from typing_extensions import TypedDict
 
+from taskq.registry import codec
 from taskq.registry.authoring.context import TaskContext
 from taskq.registry.authoring.task import Task
 from taskq.registry.code.parameters import build_arguments, parameters_of
@@ -186,6 +190,107 @@ def test_a_naive_time_and_a_date_are_accepted_and_nonsense_is_not() -> None:
     assert checked == {"t": "2026-01-02T00:00:00", "d": "2026-05-06"}
     with pytest.raises(InvalidInput, match="t: 'soon'"):
         of(body).check({"t": "soon"})
+
+
+def test_a_value_keeps_its_type_where_the_task_declares_none() -> None:
+    def body(x: Any, d: dict, xs: list, m: dict[str, Any], s: str = "") -> None: ...  # type: ignore[type-arg]  # bare ones are the point
+
+    berlin = datetime(2026, 1, 2, tzinfo=ZoneInfo("Europe/Berlin"))
+    given = {
+        "x": Decimal("1.10"),
+        "d": {"u": UUID(int=7), "b": b"\xff"},
+        "xs": [date(2026, 1, 1), [timedelta(1)]],
+        "m": {"a": {"t": berlin}},
+    }
+    assert of(body).check(given) == given
+    assert of(body).check({**given, "s": UUID(int=7)})["s"] == str(UUID(int=7))
+
+
+def test_a_declared_time_keeps_its_named_zone() -> None:
+    def body(t: datetime, more: dict[str, list[datetime | None]] | None = None) -> None: ...
+
+    berlin = datetime(2026, 1, 2, tzinfo=ZoneInfo("Europe/Berlin"))
+    stored = of(body).check({"t": berlin, "more": {"a": [berlin, None]}})
+    arrived = build_arguments(body, of(body).check(codec.loads(codec.dumps(stored))))
+    assert [arrived["t"].tzinfo, arrived["more"]["a"][0].tzinfo] == [berlin.tzinfo] * 2
+
+
+@dataclass
+class Order:
+    number: UUID
+    total: Decimal
+    at: datetime
+    then: Order | None = None
+
+
+class Movie(TypedDict):
+    title: str
+    released: date
+
+
+class Site(BaseModel):
+    url: HttpUrl
+    words: set[str]
+    raw: bytes = b""
+
+
+class Size(enum.IntEnum):
+    SMALL = 1
+
+
+def shapes(
+    order: Order,
+    movie: Movie,
+    site: Site,
+    size: Size,
+    pair: tuple[int, Decimal],
+    when: time,
+    kind: Literal["a", "b"],
+    many: dict[UUID, Order] | None,
+) -> None: ...
+
+
+def test_dataclasses_models_and_typed_dicts_arrive_as_what_they_were() -> None:
+    order = Order(UUID(int=1), Decimal("9.90"), datetime(2026, 1, 2, tzinfo=UTC), Order(UUID(int=2), Decimal(1), datetime(2026, 1, 1)))  # noqa: DTZ001  # naive on purpose
+    given = {
+        "order": order,
+        "movie": {"title": "x", "released": date(1999, 3, 31)},
+        "site": Site(url=HttpUrl("http://example.org/"), words={"a"}),
+        "size": Size.SMALL,
+        "pair": (1, Decimal("0.1")),
+        "when": time(7, 30),
+        "kind": "a",
+        "many": {str(order.number): order},
+    }
+    stored = of(shapes).check(given)
+    arrived = build_arguments(shapes, of(shapes).check(codec.loads(codec.dumps(stored))))
+    assert arrived == {**given, "many": {order.number: order}}
+    assert isinstance(arrived["size"], Size)
+    assert codec.dumps(stored)[1] == codec.PLAIN  # what is declared goes in a form that earlier releases read
+
+
+def test_these_types_are_checked_before_anything_is_written() -> None:
+    ok = {"movie": {"title": "x", "released": "1999-03-31"}, "site": {"url": "http://example.org/", "words": []}, "size": 1}
+    ok |= {"pair": [1, "0.1"], "when": "07:30", "kind": "b", "many": None}
+    ok["order"] = {"number": str(UUID(int=1)), "total": "1.10", "at": "2026-01-02T00:00:00Z"}
+    of(shapes).check(ok)
+    wrong = {
+        "order": {"number": "7", "total": "1", "at": "2026-01-02"},
+        "movie": {"title": "x", "released": "soon"},
+        "size": 2,
+        "pair": [1, "NaN"],
+        "when": "25:00",
+        "kind": "c",
+        "site": {"url": "http://example.org/"},
+    }
+    for name, value in wrong.items():
+        with pytest.raises(InvalidInput, match=f"parameter {name}"):
+            of(shapes).check({**ok, name: value})
+
+
+def test_bytes_are_refused_where_text_is_declared() -> None:
+    with pytest.raises(InvalidInput, match="parameter region: bytes are not allowed here"):
+        of(plain).check({"region": b"eu"})
 
 
 def test_what_pydantic_finds_wrong_is_named_before_the_call() -> None:
