@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
 -- release.lua: gives claimed runs back to be run again, each only if its token still holds the lease.
--- KEYS: 1 leases, 2 lease hash, 3 set of tasks with parked runs, 4 events stream
+-- KEYS: 1 leases, 2 lease hash, 3 set of tasks with parked runs, 4 events stream, and where a run goes later 5 runs due later,
+--       6 channel that wakes the scheduler
 -- ARGV: 1 RQ's prefix, 2 our prefix,
---       then 10 for each run: id, token, RQ's queue name, task, where (front, back, park), '1' if the attempt counts, losses to record or '',
---       record of the attempt or '', '1' if only where the lease has expired, body of the event or ''
+--       then 10 for each run: id, token, RQ's queue name, task, where (front, back, park, or '+' and ms from now: one more retry),
+--       '1' if the attempt counts, losses to record or '', record of the attempt or '', '1' if only where the lease has expired,
+--       body of the event or ''
 -- Returns: for each run 'ok' or 'stale' (nothing written)
 -- Atomic because: a run must never be without both a lease and a place in a queue.
 --!include time.lua
@@ -11,10 +13,11 @@ local rq, prefix = ARGV[1], ARGV[2]
 --!include lease.lua
 --!include event.lua
 --!include cancelled.lua
+--!include later.lua
 local reply = {}
 for at = 3, #ARGV, 10 do
   local run, token, queue, task, where = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
-  local job = rq .. ':job:' .. run
+  local job, later = rq .. ':job:' .. run, string.sub(where, 1, 1) == '+'
   if holds(run, token, ARGV[at + 8] == '1') then
     end_lease(run, token, queue)
     if redis.call('EXISTS', job) == 1 then
@@ -23,8 +26,13 @@ for at = 3, #ARGV, 10 do
       if ARGV[at + 5] ~= '1' then redis.call('HINCRBY', job, 'attempt', -1) end
       if ARGV[at + 6] ~= '' then redis.call('HSET', job, 'losses', ARGV[at + 6]) end
       if ARGV[at + 7] ~= '' then redis.call('RPUSH', prefix .. ':attempts:' .. run, ARGV[at + 7]) end
+      local event = ARGV[at + 9]
       if ended_by_mark(run, queue) then
         -- It was to be cancelled: whoever gives it back, it goes no further.
+        if later then event = '' end
+      elseif later then
+        redis.call('HINCRBY', job, 'retries', 1)
+        put_later(KEYS[5], KEYS[6], run, queue, tonumber(where))
       elseif where == 'park' then
         redis.call('RPUSH', prefix .. ':parked:' .. task, run)
         redis.call('SADD', KEYS[3], task)
@@ -33,7 +41,7 @@ for at = 3, #ARGV, 10 do
       else
         redis.call('LPUSH', rq .. ':queue:' .. queue, run)
       end
-      emit(KEYS[4], ARGV[at + 9])
+      emit(KEYS[4], event)
     else
       -- Somebody deleted the job: what else there is of it has no owner.
       redis.call('DEL', prefix .. ':attempts:' .. run)

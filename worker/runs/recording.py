@@ -50,13 +50,20 @@ def release_args(run: Run, release: Release, settings: Settings, *, worker: str,
         run.token,
         run.origin,
         run.task,
-        release.where,
+        f"+{math.ceil(release.delay * 1000)}" if release.where == "later" else release.where,
         "1" if release.burned else "",
         "" if release.losses is None else release.losses,
         attempt_record(run, worker, release, now),
         "",
-        event_of("lost", run, settings, reason=release.outcome, error=release.error) if release.burned else "",
+        _given_back(run, release, settings),
     ]
+
+
+def _given_back(run: Run, release: Release, settings: Settings) -> str:
+    """The event of an attempt that counts and is followed by another one."""
+    if release.where == "later":
+        return event_of("retrying", run, settings, status="retrying", reason=release.outcome, error=release.error)
+    return event_of("lost", run, settings, reason=release.outcome, error=release.error) if release.burned else ""
 
 
 def kept_for(spec: Spec | None, finish: Finish, settings: Settings) -> int:

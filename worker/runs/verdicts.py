@@ -59,8 +59,8 @@ class Finish:
 class Release:
     """The run goes back: to the ``front`` or ``back`` of its queue, is parked, or waits ``delay`` seconds (``later``).
 
-    ``burned``: the attempt counts. ``losses``, ``retries``: how many there are now, None for as many as before. ``outcome`` is what the
-    attempt is recorded as, '' for no record: it had not begun. ``traceback``: of what ended it, for the run's log.
+    ``later`` is one more retry. ``burned``: the attempt counts. ``losses``: how many there are now, None for as many as before.
+    ``outcome`` is what the attempt is recorded as, '' for no record: it had not begun. ``traceback``: of what ended it, for the run's log.
     """
 
     where: Literal["front", "back", "park", "later"] = "front"
@@ -69,7 +69,6 @@ class Release:
     outcome: str = ""
     error: str = ""
     delay: float = 0.0
-    retries: int | None = None
     traceback: str = ""
 
 
@@ -105,7 +104,7 @@ def on_failure(run: Run, finish: Finish, kinds: Iterable[str] = ()) -> Verdict:
     policy = run.spec.retry if run.spec else _NO_RETRY
     if run.retries >= policy.max or not retrying.wanted(policy, finish.reason, kinds):
         return finish
-    return _again(run, retrying.delay_of(policy, run.retries + 1, run.id), finish.reason, finish.error, finish.traceback)
+    return _again(retrying.delay_of(policy, run.retries + 1, run.id), finish.reason, finish.error, finish.traceback)
 
 
 def on_request(run: Run, delay: float | None, error: str, traceback: str = "") -> Verdict:
@@ -113,15 +112,15 @@ def on_request(run: Run, delay: float | None, error: str, traceback: str = "") -
     policy = run.spec.retry if run.spec else _NO_RETRY
     if run.retries < policy.max:
         seconds = retrying.delay_of(policy, run.retries + 1, run.id) if delay is None else delay
-        return _again(run, seconds, "error", error, traceback)
+        return _again(seconds, "error", error, traceback)
     why = "it declares none: give it retry=Retry(max=…)"
     if policy.max:
         why = f"its retries are used up (max={policy.max})"
     return Finish("failed", "error", f"the task asked for a retry, but {why}{error and '; '}{error}", traceback=traceback)
 
 
-def _again(run: Run, delay: float, reason: str, error: str, traceback: str) -> Release:
-    return Release("later", burned=True, outcome=reason, error=error, delay=delay, retries=run.retries + 1, traceback=traceback)
+def _again(delay: float, reason: str, error: str, traceback: str) -> Release:
+    return Release("later", burned=True, outcome=reason, error=error, delay=delay, traceback=traceback)
 
 
 def on_executor_death(run: Run, returncode: int) -> Verdict:

@@ -119,7 +119,8 @@ class Outcomes(Loop):
             args = [keys.rq, keys.prefix]
             for run, release in releases:
                 args += release_args(run, release, self._settings, worker=self._worker, now=self.server.now())
-            replies = await self.server.call("release", [keys.leases, keys.lease, keys.parked_tasks, keys.events], args)
+            names = [keys.leases, keys.lease, keys.parked_tasks, keys.events, keys.scheduler_runs, keys.scheduler_wake]
+            replies = await self.server.call("release", names, args)
             for (run, _), reply in zip(releases, replies, strict=True):
                 if reply == b"stale":
                     log.info("run %s can't be given back: its lease is not ours any more", run.id)

@@ -114,7 +114,7 @@ def test_reasons_can_be_named_like_exceptions() -> None:
 # -- verdicts ------------------------------------------------------------------------------------------------
 def test_a_failure_with_retries_left_waits_for_its_next_attempt() -> None:
     verdict = verdicts.on_report(a_run(1, max=2, delay=4, jitter=0), failed("ValueError"))
-    assert verdict == Release("later", burned=True, outcome="error", error="ValueError: no", delay=8.0, retries=2, traceback="T")
+    assert verdict == Release("later", burned=True, outcome="error", error="ValueError: no", delay=8.0, traceback="T")
 
 
 def test_a_failure_without_retries_left_is_one() -> None:
@@ -135,7 +135,7 @@ def test_a_run_that_was_killed_at_its_deadline_is_retried_as_one_that_stopped_in
     run.stop = "timeout"
     verdict = verdicts.on_executor_death(run, -9)
     assert isinstance(verdict, Release)
-    assert (verdict.where, verdict.outcome, verdict.retries, verdict.losses) == ("later", "timeout", 1, None)
+    assert (verdict.where, verdict.outcome, verdict.burned, verdict.losses) == ("later", "timeout", True, None)
 
 
 def test_a_cancelled_run_is_not_retried() -> None:
@@ -149,9 +149,9 @@ def test_a_cancelled_run_is_not_retried() -> None:
 def test_a_run_can_ask_for_its_next_attempt_whatever_the_policy_retries() -> None:
     asked = {"outcome": "retry", "delay": 7200, "error": "429", "traceback": "T"}
     verdict = verdicts.on_report(a_run(max=1, not_on=("error",), max_delay=5), asked)
-    assert verdict == Release("later", burned=True, outcome="error", error="429", delay=7200.0, retries=1, traceback="T")
+    assert verdict == Release("later", burned=True, outcome="error", error="429", delay=7200.0, traceback="T")
     assert verdicts.on_report(a_run(max=1, delay=3, jitter=0), {"outcome": "retry"}) == Release(
-        "later", burned=True, outcome="error", delay=3.0, retries=1
+        "later", burned=True, outcome="error", delay=3.0
     )
 
 
