@@ -26,18 +26,18 @@ _PERIOD = 0.5
 
 @dataclass
 class Report:
-    """What was found: ``faults`` are sentences, empty where all holds; ``recoveries`` are seconds from a death to the next start."""
+    """What was found: ``faults`` are sentences, empty where all holds; ``recoveries`` are seconds from a death to the next start, and which death."""
 
     runs: int = 0
     starts: int = 0
     again: int = 0
     slots: int = 0
     faults: list[str] = field(default_factory=list)
-    recoveries: list[float] = field(default_factory=list)
+    recoveries: list[tuple[float, str]] = field(default_factory=list)
 
     def recovery(self, share: float) -> float:
         """The quantile of the recoveries, in seconds; 0 without any."""
-        ordered = sorted(self.recoveries)
+        ordered = sorted(seconds for seconds, _ in self.recoveries)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
@@ -125,11 +125,11 @@ class Checker:
             if death.fault.kind in ("worker", "executor"):
                 for run in death.held:
                     later = [entry.at for entry in starts.get(run, []) if entry.at > death.at]
-                    self.report.recoveries += [later[0] - death.at] if later else []
+                    self.report.recoveries += [(later[0] - death.at, str(death.fault))] if later else []
             elif death.fault.kind in ("scheduler", "server"):
                 line = ticks if death.fault.kind == "scheduler" else moments
                 at = bisect_right(line, death.at)
-                self.report.recoveries += [max(0.0, line[at] - death.at - _PERIOD)] if at < len(line) else []
+                self.report.recoveries += [(max(0.0, line[at] - death.at - _PERIOD), str(death.fault))] if at < len(line) else []
 
     # -- the fleet -----------------------------------------------------------------------------------------
     def _converged(self) -> None:

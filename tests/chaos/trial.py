@@ -12,7 +12,7 @@ from chaos.stage import Stage
 
 # The longest that a fleet may take to come to rest behind the last fault, with all that clients have enqueued by then.
 _REST = 60.0
-_SHOWN = 50
+_SHOWN, _LONGEST = 50, 8
 
 
 def run_trial(folder: Path, seed: int, kills: int, tell: Callable[[Death], None] = lambda death: None) -> tuple[Trial, Report]:
@@ -46,6 +46,7 @@ def told(trial: Trial, report: Report) -> list[str]:
         f"{late} of them from outside, as the process did not come to its point in time",
         f"{report.runs} runs, {report.starts} starts, {report.again} runs started more than once; {report.slots} slots",
         f"recovery p50 {report.recovery(0.5):.2f} s, p99 {report.recovery(0.99):.2f} s, longest {report.recovery(1.0):.2f} s",
+        "the longest: " + ", ".join(f"{seconds:.2f} s ({fault})" for seconds, fault in sorted(report.recoveries)[: -_LONGEST - 1 : -1]),
     ]
     if not report.faults:
         return [*lines, "nothing is lost, nothing is doubled, nothing is left behind"]
