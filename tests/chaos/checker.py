@@ -26,7 +26,10 @@ _PERIOD = 0.5
 
 @dataclass
 class Report:
-    """What was found: ``faults`` are sentences, empty where all holds; ``recoveries`` are seconds from a death to the next start, and which death."""
+    """What was found.
+
+    ``faults`` are sentences, empty where all holds; ``recoveries`` are seconds from a death to the next start, and which death.
+    """
 
     runs: int = 0
     starts: int = 0

@@ -22,6 +22,8 @@ _PLACES: dict[Kind, int] = {"worker": 3, "scheduler": 2, "client": 1, "registrar
 _LATEST, _STEP = 6.0, 0.25
 _EVERY = 0.02
 _SERVER_EVERY = 5.0
+# How long after the server's return a process may still end since it found none at its start.
+_STARTING = 3.0
 _pause = threading.Event().wait
 
 
@@ -67,6 +69,7 @@ class Nemesis:
         self._servers: deque[Fault] = deque()
         self._waiting: dict[Kind, deque[Fault]] = {}
         self._server_at = 0.0
+        self._served_at = -_STARTING
         self._killers: dict[str, Fault] = {}
         self._told = 0
         self.trial = Trial(seed, time.monotonic())
@@ -114,7 +117,12 @@ class Nemesis:
             if actor.fault is not None and (late or (not is_point(actor.fault) and lived > 1.0 + actor.fault.nth * _STEP)):
                 actor.kill()
                 actor.process.wait()
-            if actor.dead:
+            if not actor.dead:
+                continue
+            if actor.process.returncode > 0 and now - self._served_at < _STARTING:
+                # It was starting while the server was away, and says so: whoever keeps processes alive starts it again.
+                self._actors[at] = self._stage.start(actor.kind, actor.place, actor.fault)
+            else:
                 self._died(actor, late=late)
                 self._actors[at] = self._start(actor.kind, actor.place)
 
@@ -141,6 +149,7 @@ class Nemesis:
             fault = self._servers.popleft()
             _pause(0.1 * fault.nth)
             self._stage.serve()
+            self._served_at = time.monotonic()
             self._add(Death(fault, time.monotonic()))
             self._server_at = time.monotonic() + _SERVER_EVERY
 
