@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -51,13 +52,14 @@ class TaskContext:
 
         Args:
             in_: when: seconds, or text like ``"5m"``; None for the delay of the policy. ``max_delay`` and ``jitter`` are not applied to it.
-            error: why, for the record of the attempt; an exception is shown with its traceback should this be the last attempt.
+            error: why, for the record of the attempt: text, or an exception, whose traceback goes to the run's log; None for the
+                exception that is being handled, if there is one.
 
         Raises:
             RetryRequested: always. It is no `Exception`: let it pass.
             ValueError: ``in_`` is no duration.
         """
-        cause = error if isinstance(error, BaseException) else None
+        cause = sys.exc_info()[1] if error is None else error if isinstance(error, BaseException) else None
         text = error if isinstance(error, str) else None if cause is None else last_line(cause)
         raise RetryRequested(None if in_ is None else seconds(in_), text) from cause
 

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
 -- due.lua: moves runs that have become due to their queues, those due first ahead.
 -- KEYS: 1 lease of the leading scheduler, 2 runs due later, 3 rq:queues, 4 events stream
--- ARGV: 1 lease's value ('<token>|<scheduler>'), 2 RQ's prefix, 3 how many at most,
+-- ARGV: 1 lease's value ('<token>|<scheduler>', or '' where nobody may lead), 2 RQ's prefix, 3 how many at most,
 --       4 body of the queued event with $run and $task for what differs, or '' for no events
--- Returns: {'lost', now in ms} with nothing written | {'ok', now in ms, how many were moved, when the next one is due in ms or ''}
--- Atomic because: a run must be in exactly one place; one who no longer leads must move nothing.
+-- Returns: {'lost', now in ms} with nothing written: the lease is another one | {'ok', now in ms, how many were moved, when the next one is due in ms or ''}
+-- Atomic because: a run must be in exactly one place; one who no longer leads must move nothing, nor a worker where a scheduler leads.
 --!include time.lua
 --!include event.lua
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
   return {'lost', now_ms}
 end
 local rq, stamp, moved = ARGV[2], utc_text(), 0

@@ -1,7 +1,8 @@
 """Runs that are due later: which there are, and moving those to their queues whose time has come.
 
 Their ids stand in a sorted set of ours, scored by the time, and in RQ's scheduled registry, where RQ's tools see them;
-the first decides. Only who leads the schedulers moves them, by Redis' clock. A run keeps the queue that its task had when
+the first decides. Who leads the schedulers moves them, by Redis' clock; where none leads the workers do, each time that they sweep:
+retries must not depend on a process that a fleet without schedules does not need. A run keeps the queue that its task had when
 it was made; its version is chosen when it is claimed, as that of any other.
 """
 
@@ -25,7 +26,7 @@ _PAGE: Final = 500
 class Moved:
     """What one call has done.
 
-    ``leads``: False where the lease was lost, so that nothing was moved. ``now_ms``: Redis' clock. ``count``: how many
+    ``leads``: False where the lease was lost, or another one holds it, so that nothing was moved. ``now_ms``: Redis' clock. ``count``: how many
     were moved. ``next_ms``: when the next one is due (it may be due already), None where there is none, or the lease was lost.
     """
 
@@ -40,7 +41,7 @@ def move_due(keys: Keys, lease: str, limit: int = MAX_MOVED, *, events: bool = F
 
     Args:
         keys: of the namespace.
-        lease: what ``keys.scheduler_lease`` must hold: ``<token>|<scheduler>``.
+        lease: what ``keys.scheduler_lease`` must hold: ``<token>|<scheduler>``, or ``""`` for nothing: no scheduler leads.
         limit: how many at most.
         events: whether a ``queued`` event is sent for each (where ``settings.events`` is ``all``).
     """

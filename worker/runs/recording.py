@@ -66,6 +66,14 @@ def _given_back(run: Run, release: Release, settings: Settings) -> str:
     return event_of("lost", run, settings, reason=release.outcome, error=release.error) if release.burned else ""
 
 
+def retry_lines(run: Run, release: Release, now: float) -> list[list[Any]]:
+    """What the log of a run says of an attempt that is followed by a retry: its record holds one line, and its traceback would be lost."""
+    if release.where != "later":
+        return []
+    head = f"attempt {run.attempt} failed ({release.outcome}); the next one in {release.delay:.3g} s"
+    return [[now, "ERROR", f"{head}\n{release.traceback or release.error}".rstrip()]]
+
+
 def kept_for(spec: Spec | None, finish: Finish, settings: Settings) -> int:
     """How long an outcome is kept, in whole seconds."""
     known = spec or _DEFAULT

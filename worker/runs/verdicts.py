@@ -112,7 +112,7 @@ def on_request(run: Run, delay: float | None, error: str, traceback: str = "") -
     policy = run.spec.retry if run.spec else _NO_RETRY
     if run.retries < policy.max:
         seconds = retrying.delay_of(policy, run.retries + 1, run.id) if delay is None else delay
-        return _again(seconds, "error", error, traceback)
+        return _again(seconds, "error", error or "the task asked for a retry", traceback)
     why = "it declares none: give it retry=Retry(max=…)"
     if policy.max:
         why = f"its retries are used up (max={policy.max})"

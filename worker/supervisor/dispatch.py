@@ -19,6 +19,7 @@ from taskq.worker.loading.waiting import Waiting
 from taskq.worker.pool.handle import Handle, Request, VersionKey
 from taskq.worker.pool.seating import SLOW, Seating
 from taskq.worker.runs import verdicts
+from taskq.worker.runs.recording import retry_lines
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Verdict
 
@@ -138,6 +139,8 @@ class Dispatch:
             milliseconds = report.get("ms")
             if isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST:
                 self._seating.learn(run.task, milliseconds / 1000)
+        elif verdict.where == "later":
+            self._write_log(run, retry_lines(run, verdict, self._server.now()))
         elif report.get("reason") is None and not self.draining and run.stop is None:
             # Taken back from behind a slow one: perhaps another executor is free.
             run.began = run.started_at = 0.0

@@ -1,4 +1,9 @@
-"""`Sweeper`: takes over what dead workers left: expired leases, and litter.
+"""`Sweeper`: takes over what dead workers left: expired leases, and litter. Moves runs that are due where no scheduler does.
+
+What expires is one more loss of the run, also where its worker had not begun it. A version that is noted in the job says that the
+run had begun, but none says nothing: it is noted only after 100 ms. To give a run back as if nothing had happened on such a doubt would take
+a task that crashes its machine at once out of the count that makes it poison. So a worker that was stopped (SIGSTOP, a suspended
+machine) with runs claimed costs each of them one of their three.
 
 Each worker sweeps; the scripts check the token and the expiry again, so that many sweepers do no more than one.
 """
@@ -11,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskq.registry import clock, keys
+from taskq.registry.effects import run_async
 from taskq.registry.feed.snapshot import Snapshot
+from taskq.registry.runs.later import MAX_MOVED, move_due
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs import verdicts
@@ -109,6 +116,7 @@ class Sweeper(Periodic):
         self._seen = expired
         await self._take_over(gone, only_expired=True)
         await self._strayed(check=not unbroken or bool(self._strays))
+        await self._move_due()
         await self._unpark()
         await self._prune()
 
@@ -225,6 +233,12 @@ class Sweeper(Periodic):
         ours = {(run.id, run.token) for run in self._held()}
         strays = [lease for lease in await self._list(self._worker) if (lease.run, lease.token) not in ours]
         await self._release(strays[::-1], verdicts.HAND_BACK, only_expired=False)
+
+    async def _move_due(self) -> None:
+        """Where no scheduler leads, runs that have become due are ours to move: one call, which does nothing where one does."""
+        events = self.server.settings.events == "all"
+        while (await run_async(move_due(self.server.keys, "", events=events), self.server.redis)).count == MAX_MOVED:
+            pass
 
     async def _unpark(self) -> None:
         names = self.server.keys

@@ -151,7 +151,7 @@ def test_a_run_can_ask_for_its_next_attempt_whatever_the_policy_retries() -> Non
     verdict = verdicts.on_report(a_run(max=1, not_on=("error",), max_delay=5), asked)
     assert verdict == Release("later", burned=True, outcome="error", error="429", delay=7200.0, traceback="T")
     assert verdicts.on_report(a_run(max=1, delay=3, jitter=0), {"outcome": "retry"}) == Release(
-        "later", burned=True, outcome="error", delay=3.0
+        "later", burned=True, outcome="error", error="the task asked for a retry", delay=3.0
     )
 
 
