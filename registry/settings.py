@@ -63,6 +63,9 @@ class Settings(BaseModel):
     max_result: int = Field(16_777_216, gt=0, description="largest size of a result in bytes; unset: 16 MiB")
     max_artifact: int = Field(52_428_800, gt=0, description="largest size of an artifact in bytes; unset: 50 MiB")
     events: Literal["off", "outcomes", "all"] = Field("outcomes", description="which run events are published; unset: outcomes")
+    limits_by: Literal["auto", "v2", "v1", "watchdog"] = Field(
+        "auto", description="what holds runs to their resources: control groups of version 2 or 1, or a watchdog; unset: the best that works"
+    )
     preload: int = Field(200, ge=0, description="how many tasks a starting worker loads ahead; the rest at first use; unset: 200")
     executor_env: tuple[str, ...] = Field((), description="names of further variables that executors may see; unset: none")
     connect_timeout: float = Field(2.0, gt=0, description="how long one connection attempt may take; unset: 2 s")

@@ -16,6 +16,17 @@ def load_field(task: str, version: int) -> str:
     return f"{LOAD_PREFIX}{task}:{version}"
 
 
+class LimitsReport(Stored):
+    """How a worker holds runs to their ``resources``.
+
+    ``backend`` does it, ``enforces`` names the resources that it can limit, ``lacks`` says why it is no better one.
+    """
+
+    backend: str
+    enforces: tuple[str, ...] = ()
+    lacks: str = ""
+
+
 class WorkerReport(Stored):
     """A worker's heartbeat; times in seconds since the epoch by Redis' clock.
 
@@ -34,6 +45,7 @@ class WorkerReport(Stored):
     heartbeat: float = 0.0
     started_at: float = 0.0
     release: str = ""
+    limits: LimitsReport | None = None
 
 
 class LoadReport(Stored):

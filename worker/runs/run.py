@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
+
+
+
+class Breach(NamedTuple):
+    """The limit of ``resources`` that a run died of: the ``reason`` of its failure, and the ``error`` to tell."""
+
+    reason: Literal["oom", "killed"]
+    error: str
+
 
 StopReason = Literal["timeout", "cancel", "shutdown", "lost"]
 
@@ -29,6 +38,7 @@ class Run:
         began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.
         noted: its version was written to the job.
         stop: why it is being stopped, or None. ``why``: what was given as the reason of a cancel.
+        breach: the limit that it died of, or None.
     """
 
     id: str
@@ -51,6 +61,7 @@ class Run:
     started_at: float = 0.0
     noted: bool = False
     stop: StopReason | None = None
+    breach: Breach | None = None
     why: str = ""
 
     @property
