@@ -45,14 +45,14 @@ class AsyncEnqueuer:
         """As `Client.enqueue`."""
         link = self._link
         accepted = await link.perform(link.core.enqueue(name_of(task), named(task, args, params), self._options))
-        return AsyncRun(link, accepted.document, deduplicated=accepted.deduplicated)
+        return AsyncRun(link, accepted.document, deduplicated=accepted.deduplicated, of=task)
 
     async def enqueue_many(self, task: AnyTask, params: Iterable[Mapping[str, Any]], /) -> list[AsyncRun[Any]]:
         """As `Client.enqueue_many`."""
         refuse_key(self._options)
         link = self._link
         accepted = await link.perform(link.core.enqueue_many(name_of(task), list(params), self._options))
-        return [AsyncRun(link, one.document) for one in accepted]
+        return [AsyncRun(link, one.document, of=task) for one in accepted]
 
 
 class AsyncClient(AsyncEnqueuer):

@@ -55,7 +55,7 @@ class Enqueuer:
         """
         link = self._link
         accepted = link.perform(link.core.enqueue(name_of(task), named(task, args, params), self._options))
-        return Run(link, accepted.document, deduplicated=accepted.deduplicated)
+        return Run(link, accepted.document, deduplicated=accepted.deduplicated, of=task)
 
     def enqueue_many(self, task: AnyTask, params: Iterable[Mapping[str, Any]], /) -> list[Run[Any]]:
         """Validate parameters and enqueue a run for each, in their order.
@@ -69,7 +69,7 @@ class Enqueuer:
         refuse_key(self._options)
         link = self._link
         accepted = link.perform(link.core.enqueue_many(name_of(task), list(params), self._options))
-        return [Run(link, one.document) for one in accepted]
+        return [Run(link, one.document, of=task) for one in accepted]
 
 
 class Client(Enqueuer):

@@ -7,6 +7,8 @@ from typing import Any, Generic, TypeVar, overload
 from taskq.producer.cancelling import cancel_and_wait
 from taskq.producer.link import AsyncLink, Link
 from taskq.producer.waiting import failure_of, wait_for
+from taskq.registry.authoring.task import body_of
+from taskq.registry.code.results import as_returned
 from taskq.registry.runs.document import Attempt, RunDocument, read_run
 from taskq.registry.runs.logs import FIRST, LogLine, read_logs
 
@@ -52,16 +54,31 @@ class View(Generic[R]):
     started_at = Field[str | None]()
     ended_at = Field[str | None]()
 
-    __slots__ = ("deduplicated", "document")
+    __slots__ = ("_of", "deduplicated", "document")
 
-    def __init__(self, document: RunDocument, *, deduplicated: bool = False) -> None:
+    def __init__(self, document: RunDocument, *, deduplicated: bool = False, of: object = None) -> None:
+        """
+        Args:
+            document, deduplicated: the attributes.
+            of: the task as it was given: a function or class says of what type its result is.
+        """
         self.document = document
         self.deduplicated = deduplicated
+        self._of = None if isinstance(of, str) else of
 
     @property
     def result(self) -> R | None:
-        """What the task returned; None unless it has succeeded."""
-        return self.document["result"]  # type: ignore[no-any-return]  # what the task returned is R
+        """What the task returned; None unless it has succeeded.
+
+        Where the run was enqueued by its decorated function or class, it is what that says it returns (a dataclass, a model, a
+        tuple …), as far as it fits. Otherwise it is plain: a dict in place of a dataclass or model, a list in place of a tuple, a
+        value in place of an enum's member.
+        """
+        return self._returned()  # type: ignore[no-any-return]  # what the task returned is R
+
+    def _returned(self) -> Any:
+        value = self.document["result"]
+        return value if value is None or self._of is None else as_returned(body_of(self._of), value)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} of {self.task}: {self.status}>"
@@ -72,7 +89,7 @@ class View(Generic[R]):
         failure = failure_of(document)
         if failure is not None:
             raise failure
-        return document["result"]  # type: ignore[no-any-return]  # what the task returned is R
+        return self._returned()  # type: ignore[no-any-return]  # what the task returned is R
 
 
 class Run(View[R]):
@@ -80,8 +97,8 @@ class Run(View[R]):
 
     __slots__ = ("_link",)
 
-    def __init__(self, link: Link, document: RunDocument, *, deduplicated: bool = False) -> None:
-        super().__init__(document, deduplicated=deduplicated)
+    def __init__(self, link: Link, document: RunDocument, *, deduplicated: bool = False, of: object = None) -> None:
+        super().__init__(document, deduplicated=deduplicated, of=of)
         self._link = link
 
     def refresh(self) -> Run[R]:
@@ -90,7 +107,7 @@ class Run(View[R]):
         return self
 
     def wait(self, timeout: float | None = None) -> R:
-        """The result, once there is one.
+        """The result, once there is one; of which type it is, `result` says.
 
         Args:
             timeout: how long to wait in seconds; None for as long as it takes.
@@ -127,8 +144,8 @@ class AsyncRun(View[R]):
 
     __slots__ = ("_link",)
 
-    def __init__(self, link: AsyncLink, document: RunDocument, *, deduplicated: bool = False) -> None:
-        super().__init__(document, deduplicated=deduplicated)
+    def __init__(self, link: AsyncLink, document: RunDocument, *, deduplicated: bool = False, of: object = None) -> None:
+        super().__init__(document, deduplicated=deduplicated, of=of)
         self._link = link
 
     async def refresh(self) -> AsyncRun[R]:

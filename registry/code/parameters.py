@@ -65,7 +65,7 @@ def parameters_of(body: Callable[..., Any], *, is_method: bool = False) -> Param
         schema = _schema_of(declared)
     except _NO_JSON as error:
         raise InvalidInput(_reason(declared, error)) from None
-    convert = any(not _is_plain(parameter.annotation) for parameter in declared)
+    convert = any(not is_plain(parameter.annotation) for parameter in declared)
     return Parameters(json_schema=schema, context=context, convert=convert)
 
 
@@ -96,6 +96,13 @@ def build_arguments(body: Callable[..., Any], params: Mapping[str, Any]) -> dict
         raise InvalidInput(f"{field}: {first['msg']} (given: {first['input']!r})") from None
     named = {str(field.alias): getattr(built, name) for name, field in model.model_fields.items() if name in built.model_fields_set}
     return named | (built.model_extra or {})
+
+
+def return_annotation(body: Callable[..., Any]) -> Any:
+    """What a body says that it returns; `Any` where it says nothing that can be resolved."""
+    said = inspect.signature(body).return_annotation
+    hint = _resolve(body, inspect.Parameter("returned", inspect.Parameter.KEYWORD_ONLY, annotation=said))
+    return Any if isinstance(hint, _Unresolved) else hint
 
 
 def _signature(body: Callable[..., Any], *, is_method: bool) -> tuple[list[inspect.Parameter], str | None]:
@@ -190,17 +197,17 @@ def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (Union, types.UnionType)
 
 
-def _is_plain(hint: Any) -> bool:
+def is_plain(hint: Any) -> bool:
     """Whether a value that came as JSON is already what this annotation says."""
     origin, arms = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        return _is_plain(arms[0]) and all(isinstance(note, FieldInfo | str) or _is_limit(note) for note in arms[1:])
+        return is_plain(arms[0]) and all(isinstance(note, FieldInfo | str) or _is_limit(note) for note in arms[1:])
     if origin is Literal:
         return all(type(arm) in (type(None), bool, int, str) for arm in arms)
     if _is_union(hint) or origin is list:
-        return all(_is_plain(arm) for arm in arms)
+        return all(is_plain(arm) for arm in arms)
     if origin is dict:
-        return arms[0] is str and _is_plain(arms[1])
+        return arms[0] is str and is_plain(arms[1])
     return any(hint is plain for plain in _PLAIN)
 
 

@@ -26,9 +26,9 @@ def waiting(link: Link, task: str | None = None) -> list[FleetRun[Any]]:
     )
 
 
-def read(link: Link, run: str, exception: BaseException | None = None) -> FleetRun[Any]:
-    """A run with its parameters."""
-    return FleetRun(link, *link.perform(_read(link.keys, run)), exception=exception)
+def read(link: Link, run: str, exception: BaseException | None = None, of: object = None) -> FleetRun[Any]:
+    """A run with its parameters; ``of``: its task as it was given."""
+    return FleetRun(link, *link.perform(_read(link.keys, run)), exception=exception, of=of)
 
 
 def defaults_of(link: Link, task: str, wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -193,8 +193,8 @@ class Fleet(Runner):
             raise TaskqError(f"{MOST_ATTEMPTS:,} attempts were made, and runs still wait: does a task enqueue itself? Give a limit")
         return ended
 
-    def _read(self, run: str) -> FleetRun[Any]:
-        return enqueued.read(self._link, run, self._worker.errors.get(run))
+    def _read(self, run: str, of: object = None) -> FleetRun[Any]:
+        return enqueued.read(self._link, run, self._worker.errors.get(run), of)
 
     def _do(self, task: Any, args: tuple[Any, ...], params: dict[str, Any], options: Options, check: bool) -> FleetRun[Any]:
         __tracebackhide__ = True
@@ -203,9 +203,9 @@ class Fleet(Runner):
         if not isinstance(task, str):
             self._know(task)
         accepted = self._link.perform(self._link.core.enqueue(name_of(task), named(task, args, params), options))
-        run = self._read(accepted.document["run"])
+        run = self._read(accepted.document["run"], task)
         while run.status not in TERMINAL and self._worker.work_on(run.id) is not None:
-            run = self._read(run.id)
+            run = self._read(run.id, task)
         run.deduplicated = accepted.deduplicated
         if check:
             if run.status not in TERMINAL:

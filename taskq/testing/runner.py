@@ -29,14 +29,16 @@ class FleetRun(Run[R]):
 
     __slots__ = ("exception", "params")
 
-    def __init__(self, link: Link, document: RunDocument, params: dict[str, Any], *, exception: BaseException | None = None) -> None:
-        super().__init__(link, document)
+    def __init__(
+        self, link: Link, document: RunDocument, params: dict[str, Any], *, exception: BaseException | None = None, of: object = None
+    ) -> None:
+        super().__init__(link, document, of=of)
         self.params, self.exception = params, exception
 
     @property
     def result(self) -> R:
         """What the task returned; None unless it has succeeded."""
-        return self.document["result"]  # type: ignore[no-any-return]  # what the task returned is R
+        return self._returned()  # type: ignore[no-any-return]  # what the task returned is R
 
     def __repr__(self) -> str:
         shown = call(self.task, self.params)
