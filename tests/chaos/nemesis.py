@@ -84,6 +84,8 @@ class Nemesis:
         for kind, places in _PLACES.items():
             for place in range(places):
                 self._actors.append(self._start(kind, place))
+        # One that nothing befalls: how soon the fleet recovers is asked of a fleet that is there.
+        self._actors.append(self._stage.start("worker", _PLACES["worker"], None))
         with Client(settings=self._stage.settings) as client:
             while not self._done(count):
                 self._look()
