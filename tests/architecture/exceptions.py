@@ -18,6 +18,7 @@ LATE_IMPORTS = {
     "taskq.producer.scheduler": "lazy face of the package: rq-scheduler is imported only where it is asked for",
     "taskq.testing": "lazy face of the package: its plug-in is loaded by every pytest that finds taskq installed",
     "taskq.worker": "lazy face of the room",
+    "taskq.worker.foreign": "lazy face of the package: an ordinary worker shall not pay for rq",
     "taskq.worker.executor.loop": "inspection needs pydantic, and only throw-away executors inspect",
     "taskq.worker.executor.versions": "conversion needs pydantic and coroutines need asyncio; few tasks ask for either",
 }
@@ -30,6 +31,7 @@ ENVIRONMENT = {
     "taskq.cli.secrecy": "starts the same program again with the password in the environment instead of the arguments",
     "taskq.cli.tables": "COLUMNS is the terminal's width, no setting of ours",
     "taskq.producer.scheduler.jobs.times": "TZ is the machine's time zone, no setting of ours",
+    "taskq.worker.foreign.riding": "RQ tells its jobs RQ_WORKER_ID and RQ_JOB_ID there; what a job changed is put back",
     "taskq.up.keeper": "hands its environment on to the processes that it starts",
 }
 

@@ -1,0 +1,140 @@
+"""``taskq worker --rq-serializer``: from the options of the command to one `RQWorker` or a crew of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+from rq.utils import import_attribute
+from rq.worker.base import DequeueStrategy
+
+from taskq.registry.connect import connect
+from taskq.registry.effects import translate
+from taskq.registry.errors import Conflict, InvalidInput
+from taskq.registry.runtime.process import unique_name
+from taskq.registry.settings import Settings
+from taskq.worker.foreign.crew import Crew
+from taskq.worker.foreign.worker import RQWorker
+
+log = logging.getLogger("taskq.worker")
+
+_WARNING: Final = {
+    "pickle": "jobs of RQ are pickled: whoever can write to this Redis can run any code in this worker and its jobs",
+    "json": "jobs of RQ name the function that they call: whoever can write to this Redis can call any function with any arguments here",
+}
+_STRATEGIES: Final = {
+    "ordered": DequeueStrategy.DEFAULT,
+    "round_robin": DequeueStrategy.ROUND_ROBIN,
+    "random": DequeueStrategy.RANDOM,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a worker of RQ's queues is to do.
+
+    Attributes:
+        serializer: ``pickle`` or ``json``, as who enqueues has it.
+        queues: RQ's names of them, the most urgent first.
+        name: of the worker; made from host and pid if None. A crew's are ``NAME.1`` and so on.
+        workers: how many jobs run at once, each in a worker of its own.
+        burst: end when the queues are empty. ``max_jobs``: end after so many. ``max_idle``: end after so many seconds without a job.
+        strategy: in which order queues are asked: ``ordered``, ``round_robin`` or ``random``.
+        with_scheduler: run RQ's scheduler as well, which enqueues what is due.
+        handlers: exception handlers as ``module.function``, called in order where a job fails.
+        recycle_after: replace a worker's process of jobs after so many.
+        verbose: log details as well.
+    """
+
+    serializer: str
+    queues: tuple[str, ...]
+    name: str | None = None
+    workers: int = 1
+    burst: bool = False
+    max_jobs: int | None = None
+    max_idle: float | None = None
+    strategy: str = "ordered"
+    with_scheduler: bool = False
+    handlers: tuple[str, ...] = ()
+    recycle_after: int | None = None
+    verbose: bool = False
+
+    def check(self, settings: Settings) -> None:
+        """Raises InvalidInput where these don't go together."""
+        if self.serializer not in _WARNING:
+            raise InvalidInput(f"--rq-serializer must be pickle or json, not {self.serializer!r}")
+        if not self.queues:
+            raise InvalidInput("--queues: a worker needs at least one queue")
+        ours = f"{settings.namespace}."
+        for queue in self.queues:
+            if queue.startswith(ours):
+                raise InvalidInput(
+                    f"--queues: {queue!r} is a queue of taskq's, whose runs are no jobs of RQ's",
+                    hint=f"serve it with `taskq worker --queues {queue.removeprefix(ours)}`",
+                )
+        if self.max_jobs is not None and self.workers > 1:
+            raise InvalidInput("--max-jobs counts the jobs of one RQ worker: give --executors 1 with it")
+        if self.strategy not in _STRATEGIES:
+            raise InvalidInput(f"--strategy must be one of {', '.join(_STRATEGIES)}, not {self.strategy!r}")
+
+
+def queues_of(text: str) -> tuple[str, ...]:
+    """RQ's names of queues from ``a,b``, each once."""
+    return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+
+
+def serve(settings: Settings, service: Service) -> int:
+    """Serve RQ's queues until told to end; returns the exit code.
+
+    Raises:
+        InvalidInput: what is asked for does not go together, or a handler can't be imported.
+        Conflict: a live worker has this name.
+        ServerUnreachable: Redis can't be reached at the start.
+    """
+    service.check(settings)
+    handlers = _handlers(service.handlers)
+    log.warning("%s", _WARNING[service.serializer])
+    name = service.name or unique_name("rq")
+    if service.workers == 1:
+        _work(settings, service, name, handlers)
+        return 0
+    replaces = not service.burst and service.max_idle is None
+    return Crew(service.workers, lambda number: _work(settings, service, f"{name}.{number}", handlers), replaces=replaces).work()
+
+
+def _work(settings: Settings, service: Service, name: str, handlers: Sequence[Callable[..., Any]]) -> None:
+    """Be one worker until it ends."""
+    try:
+        worker = RQWorker(
+            list(service.queues),
+            name=name,
+            connection=connect(settings),
+            serializer=service.serializer,
+            exception_handlers=list(handlers) or None,
+            recycle_after=service.recycle_after,
+        )
+        if worker.connection.exists(worker.key) and not worker.connection.hexists(worker.key, "death"):
+            raise Conflict(f"a worker named {name!r} is alive already", hint="give another --name, or wait until its key expires")
+        worker.work(
+            burst=service.burst,
+            logging_level="DEBUG" if service.verbose else "INFO",
+            max_jobs=service.max_jobs,
+            max_idle_time=None if service.max_idle is None else max(1, round(service.max_idle)),
+            with_scheduler=service.with_scheduler,
+            dequeue_strategy=_STRATEGIES[service.strategy],
+        )
+    except RedisError as error:
+        raise translate(error) from error
+
+
+def _handlers(names: Sequence[str]) -> list[Callable[..., Any]]:
+    found = []
+    for name in names:
+        try:
+            found.append(import_attribute(name))
+        except (ImportError, ValueError, AttributeError) as error:
+            raise InvalidInput(f"--exception-handler {name}: {error}", hint="it is written module.function") from error
+    return found
