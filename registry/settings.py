@@ -59,15 +59,18 @@ class Settings(BaseModel):
     idempotency_ttl: float = Field(86_400.0, gt=0, description="how long an idempotency key is remembered; unset: 24 h")
     log_ttl: float = Field(86_400.0, gt=0, description="how long a run's log is kept; unset: 24 h")
     log_lines: int = Field(10_000, gt=0, description="how many lines of a run's log are kept; unset: 10,000")
+    log_bytes: int = Field(4_194_304, gt=0, description="how many bytes of text an attempt may log; unset: 4 MiB")
     max_params: int = Field(1_048_576, gt=0, description="largest size of a run's parameters in bytes; unset: 1 MiB")
     max_result: int = Field(16_777_216, gt=0, description="largest size of a result in bytes; unset: 16 MiB")
     max_artifact: int = Field(52_428_800, gt=0, description="largest size of an artifact in bytes; unset: 50 MiB")
     events: Literal["off", "outcomes", "all"] = Field("outcomes", description="which run events are published; unset: outcomes")
+    stats: bool = Field(True, description="count runs and their durations by task, version and minute; off: nothing is counted")
     limits_by: Literal["auto", "v2", "v1", "watchdog"] = Field(
         "auto", description="what holds runs to their resources: control groups of version 2 or 1, or a watchdog; unset: the best that works"
     )
     preload: int = Field(200, ge=0, description="how many tasks a starting worker loads ahead; the rest at first use; unset: 200")
     executor_env: tuple[str, ...] = Field((), description="names of further variables that executors may see; unset: none")
+    executor_idle: float = Field(30.0, gt=0, description="how long an executor beyond the least has nothing to do until it goes; unset: 30 s")
     connect_timeout: float = Field(2.0, gt=0, description="how long one connection attempt may take; unset: 2 s")
     socket_timeout: float = Field(5.0, gt=0, description="how long one reply may take; unset: 5 s")
 
