@@ -11,6 +11,7 @@ from taskq.registry.authoring.task import body_of
 from taskq.registry.code.results import as_returned
 from taskq.registry.runs.document import Attempt, RunDocument, read_run
 from taskq.registry.runs.logs import FIRST, LogLine, read_logs
+from taskq.registry.runs.retries import retry_run
 
 R = TypeVar("R")
 V = TypeVar("V")
@@ -134,6 +135,16 @@ class Run(View[R]):
         link = self._link
         self.document = link.perform(cancel_and_wait(link.keys, link.settings, self.id, reason, wait=wait, block=link.block))
 
+    def retry(self) -> None:
+        """Queue the run once more, if it has failed or was cancelled: the same run, with the attempts that it had.
+
+        Raises:
+            Conflict: it waits, runs or has succeeded.
+            NotFound, TaskRetired: its record has expired, or its task accepts no runs.
+        """
+        self._link.perform(retry_run(self._link.keys, self._link.settings, self.id))
+        self.refresh()
+
     def logs(self, after: str = FIRST) -> list[LogLine]:
         """Lines that the run logged so far, oldest first: all, or those after the line of that ``id``."""
         return self._link.perform(read_logs(self._link.keys, self.id, after))
@@ -161,6 +172,11 @@ class AsyncRun(View[R]):
         """As `Run.cancel`."""
         link = self._link
         self.document = await link.perform(cancel_and_wait(link.keys, link.settings, self.id, reason, wait=wait, block=link.block))
+
+    async def retry(self) -> None:
+        """As `Run.retry`."""
+        await self._link.perform(retry_run(self._link.keys, self._link.settings, self.id))
+        await self.refresh()
 
     async def logs(self, after: str = FIRST) -> list[LogLine]:
         """As `Run.logs`."""

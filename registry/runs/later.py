@@ -26,8 +26,8 @@ _PAGE: Final = 500
 class Moved:
     """What one call has done.
 
-    ``leads``: False where the lease was lost, or another one holds it, so that nothing was moved. ``now_ms``: Redis' clock. ``count``: how many
-    were moved. ``next_ms``: when the next one is due (it may be due already), None where there is none, or the lease was lost.
+    ``leads``: False where the lease was lost, or another one holds it, so that nothing was moved. ``now_ms``: Redis' clock. ``count``:
+    how many were moved. ``next_ms``: when the next one is due (it may be due already), None where there is none, or the lease was lost.
     """
 
     leads: bool

@@ -40,6 +40,7 @@ TABLE: Table = {
         "status": ("runs", "Show a run and its attempts."),
         "logs": ("runs", "Print what a run logged."),
         "cancel": ("runs", "Cancel runs that wait."),
+        "retry": ("runs", "Run failed or cancelled runs again."),
         "queues": ("fleet", "List the queues with their depth and workers."),
         "schedules": ("scheduler", "List the schedules: when they fire next, when they last did."),
     },

@@ -1,24 +1,29 @@
-"""``runs``, ``status``, ``logs`` and ``cancel``."""
+"""``runs``, ``status``, ``logs``, ``cancel`` and ``retry``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 
 import click
 
 from taskq.cli import output
-from taskq.cli.arguments import RUN, TASK
+from taskq.cli.arguments import RUN, SECONDS, TASK
 from taskq.cli.options import Options, command
 from taskq.cli.session import Session, session
 from taskq.cli.tables import MANY, facts, table
 from taskq.cli.words import ago, counted, due_words, last_line, local, took
+from taskq.registry.errors import InvalidInput
 from taskq.registry.runs.cancellation import cancel_run
 from taskq.registry.runs.creation import INDEX_CAP
-from taskq.registry.runs.document import Attempt, RunDocument, read_run
-from taskq.registry.runs.index import list_runs
+from taskq.registry.runs.document import Attempt, RunDocument, read_run, read_runs
+from taskq.registry.runs.index import ended_runs, list_runs
 from taskq.registry.runs.logs import FIRST, LogLine, read_logs
-from taskq.registry.runs.statuses import STATUSES, TERMINAL
+from taskq.registry.runs.retries import MAX_BATCH, Retried, retry_runs
+from taskq.registry.runs.statuses import STATUSES, TERMINAL, Status
 
+_LATER = ("scheduled", "retrying")
+_AGAIN: tuple[Status, ...] = ("failed", "cancelled")
 _BLOCK = 2.0  # stays below the connection's socket timeout
 
 
@@ -35,7 +40,9 @@ _BLOCK = 2.0  # stays below the connection's socket timeout
 @click.option("--status", type=click.Choice(STATUSES), metavar="S", help=f"Only runs of this status: {', '.join(STATUSES)}.")
 @click.option("--all", "everything", is_flag=True, help=f"All runs; people see the newest {MANY} otherwise.")
 def runs_command(options: Options, *, task: str | None, status: str | None, everything: bool) -> None:
-    """List the latest runs, newest first; with --status scheduled those that are due later, the next one first."""
+    """List the latest runs, newest first; with --status scheduled or retrying those that are due later, the next one first; with failed or
+    cancelled those that ended last.
+    """
     limit = INDEX_CAP if everything or options.json else MANY
     with session(options) as opened:
         found = opened.perform(list_runs(opened.keys, task, status, limit))
@@ -49,7 +56,7 @@ def runs_command(options: Options, *, task: str | None, status: str | None, ever
             run["version"],
             run["status"],
             run["attempt"] or None,
-            ago(run["due_at"] if run["status"] == "scheduled" else run["queued_at"]),
+            ago(run["due_at"] if run["status"] in _LATER else run["queued_at"]),
             took(run["started_at"], run["ended_at"]),
             _why(run),
         )
@@ -57,7 +64,7 @@ def runs_command(options: Options, *, task: str | None, status: str | None, ever
     ]
     table("RUN! TASK V> STATUS TRY> QUEUED TOOK> ERROR", rows, empty="no runs; `taskq run TASK` enqueues one")
     if len(found) == limit:
-        output.note(f"The {'first' if status == 'scheduled' else 'newest'} {limit}; --all shows all.")
+        output.note(f"The {'first' if status in _LATER else 'newest'} {limit}; --all shows all.")
 
 
 def _why(run: RunDocument) -> str | None:
@@ -97,7 +104,7 @@ def _print_status(run: RunDocument) -> None:
             ("worker", run["worker"]),
             ("trigger", run["trigger"]),
             ("cause", run["cause"]),
-            ("due", due_words(run["due_at"]) if run["status"] == "scheduled" else local(run["due_at"])),
+            ("due", due_words(run["due_at"]) if run["status"] in _LATER else local(run["due_at"])),
             ("queued", local(run["queued_at"])),
             ("started", local(run["started_at"])),
             ("ended", local(run["ended_at"])),
@@ -172,3 +179,74 @@ def cancel_command(options: Options, *, runs: tuple[str, ...]) -> None:
                 output.line(opened.perform(read_run(opened.keys, run)))
     if not options.json:
         output.note(f"Cancelled {counted(len(runs), 'run')}.")
+
+
+@command(
+    "retry",
+    examples="""
+    taskq retry 5f0e7c1b9a3d4e2f8b6a1c0d
+    taskq retry --task sync_inventory --since 1h             # those that failed in the last hour
+    taskq retry --status failed --reason timeout --limit 100 --yes
+    """,
+)
+@click.argument("runs", type=RUN, nargs=-1, metavar="[RUN]...")
+@click.option("--task", type=TASK, metavar="T", help="All runs of this task that failed.")
+@click.option("--status", type=click.Choice(_AGAIN), help="All runs of this status; failed, if another filter is given.")
+@click.option("--reason", metavar="R", help="Only with this reason, such as timeout or poison.")
+@click.option("--since", type=SECONDS, metavar="D", help="Only those that ended in this time, such as 30m or 2d.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="So many at most, those that ended last.")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+def retry_command(
+    options: Options,
+    *,
+    runs: tuple[str, ...],
+    task: str | None,
+    status: Status | None,
+    reason: str | None,
+    since: float | None,
+    limit: int | None,
+    yes: bool,
+) -> None:
+    """Run RUNs that failed or were cancelled again, or all that the filters name.
+
+    It is the same run: it keeps its id and the attempts that it had, and takes the version that its task has now. Exit 4 if one waits,
+    runs or has succeeded, 3 if there is none, or its task is retired.
+    """
+    filtered = (task, status, reason, since, limit) != (None,) * 5
+    if bool(runs) == filtered:
+        raise InvalidInput("name RUNs, or filter them by --task, --status, --reason, --since or --limit: one of both")
+    with session(options) as opened:
+        chosen = list(dict.fromkeys(runs))
+        if filtered:
+            most = INDEX_CAP if limit is None else limit
+            chosen = opened.perform(ended_runs(opened.keys, status or "failed", task=task, reason=reason, since=since, limit=most))
+            if chosen and not yes:
+                _confirm(options, f"Retry {counted(len(chosen), (status or 'failed') + ' run')}?")
+        done = _retry(opened, options, chosen)
+    refused = [item.error for item in done if item.error is not None]
+    if not options.json:
+        output.note(f"Retried {counted(len(done) - len(refused), 'run')}." if done else "There is none to retry.")
+    for error in refused[1:]:
+        output.warn(error.message)
+    if refused:
+        raise refused[0]
+
+
+def _confirm(options: Options, question: str) -> None:
+    if options.json or not sys.stdin.isatty():
+        raise InvalidInput(f"{question} nobody can be asked here", hint="say --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def _retry(opened: Session, options: Options, runs: Sequence[str]) -> list[Retried]:
+    done: list[Retried] = []
+    with click.progressbar(length=len(runs), label="Retrying", file=sys.stderr, hidden=len(runs) <= MAX_BATCH or options.json) as bar:
+        for at in range(0, len(runs), MAX_BATCH):
+            batch = opened.perform(retry_runs(opened.keys, opened.settings, runs[at : at + MAX_BATCH]))
+            done += batch
+            if options.json:
+                for document in opened.perform(read_runs(opened.keys, [item.run for item in batch if item.error is None])):
+                    if isinstance(document, dict):
+                        output.line(document)
+            bar.update(len(batch))
+    return done

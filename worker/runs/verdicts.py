@@ -26,9 +26,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from taskq.registry import codec
 from taskq.registry.model.retry import RetryPolicy
 from taskq.registry.model.spec import Spec
+from taskq.registry.runs.attempts import attempt_blob
 from taskq.worker.runs import retrying
 from taskq.worker.runs.run import Run
 
@@ -135,6 +135,11 @@ def on_executor_death(run: Run, returncode: int) -> Verdict:
     return on_loss(run.losses, run.spec, "executor_died", describe_exit(returncode))
 
 
+def on_death_beside(run: Run, returncode: int) -> Verdict:
+    """The executor died, and this run had begun in it: beside others, or it has ended and its outcome is lost. Not of its making."""
+    return Release("front", outcome="executor_died", error=describe_exit(returncode))
+
+
 def on_loss(losses: int, spec: Spec | None, outcome: Literal["executor_died", "worker_lost"], error: str) -> Verdict:
     """An attempt was lost; ``losses`` is how many were lost before it."""
     total = losses + 1
@@ -169,7 +174,7 @@ def attempt_record(run: Run, worker: str, release: Release, ended_at: float) -> 
     """The attempt as the list of earlier attempts holds it; '' where it had not begun."""
     if not release.outcome:
         return b""
-    return record(
+    return attempt_blob(
         run.attempt,
         worker,
         run.version or None,
@@ -177,21 +182,6 @@ def attempt_record(run: Run, worker: str, release: Release, ended_at: float) -> 
         error=release.error,
         started_at=run.started_at or run.claimed_at,
         ended_at=ended_at,
-    )
-
-
-def record(attempt: int, worker: str, version: int | None, *, outcome: str, error: str, started_at: float | None, ended_at: float) -> bytes:
-    """One attempt as a blob; times in seconds by Redis' clock."""
-    return codec.dumps(
-        {
-            "attempt": attempt,
-            "worker": worker,
-            "version": version,
-            "outcome": outcome,
-            "error": error or None,
-            "started_at": started_at,
-            "ended_at": ended_at,
-        }
     )
 
 

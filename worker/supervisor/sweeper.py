@@ -18,6 +18,7 @@ from typing import Any
 from taskq.registry import clock, keys
 from taskq.registry.effects import run_async
 from taskq.registry.feed.snapshot import Snapshot
+from taskq.registry.runs.attempts import attempt_blob
 from taskq.registry.runs.later import MAX_MOVED, move_due
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
@@ -178,7 +179,7 @@ class Sweeper(Periodic):
     def _release_args(self, lease: Expired, release: Release, *, only_expired: bool) -> list[Any]:
         attempt = b""
         if release.outcome:
-            attempt = verdicts.record(
+            attempt = attempt_blob(
                 lease.attempt,
                 lease.worker,
                 lease.version,
