@@ -1,7 +1,11 @@
 """What a run prints and logs becomes its log; what is printed outside of a run goes to the worker's stderr.
 
 Lines are batched: a LOG frame leaves after 100 lines, after 100 ms, or before the run's FINISHED. A line has a largest length,
-a run a largest number of lines; what is beyond is counted, not kept, and the log says so.
+a run a largest number of lines and of bytes; what is beyond is counted here and sent nowhere, and the log says so where it
+ends and once more, with the count, at the end of the run. Counting is all that a line costs then: a run that prints without end
+floods neither its supervisor nor Redis.
+
+What a program that a task starts writes to the streams that it inherits goes to the worker's stderr: it is no part of the log.
 
 A finaliser may run between any two steps of this code and print as well, on the same thread. So what changes state is not
 entered twice: who comes while somebody is in there leaves what it has in a queue, and the first one takes it along.
@@ -18,11 +22,16 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TextIO
 
 from taskq.registry import clock
+from taskq.registry.runs.fields import fields_of
 from taskq.worker.executor.gate import Gate
 from taskq.worker.link.protocol import Kind
 
 MAX_LINE: Final = 8 * 1024
+MAX_RECORD: Final = 32 * 1024
 MAX_LINES: Final = 10_000
+MAX_BYTES: Final = 4 * 1024 * 1024
+# Loggers whose name says nothing: the one of `TaskContext.log`, and the one that the functions of `logging` use.
+UNNAMED: Final = ("taskq.task", "root")
 BATCH_LINES: Final = 100
 BATCH_AFTER: Final = 0.1
 
@@ -35,6 +44,20 @@ class Outlet(Protocol):
 
     def flush(self) -> None:
         """Write all that waits."""
+
+
+class _Account:
+    """What one run has logged so far."""
+
+    __slots__ = ("bytes", "dropped", "full", "lines")
+
+    def __init__(self) -> None:
+        self.lines = self.bytes = self.dropped = 0
+        self.full = False
+
+
+Line = tuple[int, float, str, str, dict[str, Any] | None]
+"""Number of the run, when, level, text, and what a record says besides: ``logger`` and ``fields``."""
 
 
 class RunLog:
@@ -50,29 +73,37 @@ class RunLog:
         self._channel, self._gate, self._ring = channel, gate, ring
         # Re-entrant, since a finaliser may print while its thread is in here. On the main thread it is taken with the gate held.
         self.lock = threading.RLock()
-        self._lines: list[tuple[int, float, str, str]] = []
-        self._arrived: deque[tuple[int, float, str, str] | None] = deque()
+        self._lines: list[Line] = []
+        self._arrived: deque[Line | None] = deque()
         self._inside = False
         self._since = 0.0
-        self._taken = 0
-        self._limit = MAX_LINES
+        self._accounts: dict[int, _Account] = {}
+        self._most_lines, self._most_bytes = MAX_LINES, MAX_BYTES
 
     @property
     def number(self) -> int | None:
         """The run in progress, or None."""
         return self._gate.current
 
-    def begin(self, limit: int) -> None:
-        """A run begins; at most ``limit`` of its lines are kept."""
-        self._taken, self._limit = 0, limit
+    def begin(self, lines: int, size: int = MAX_BYTES) -> None:
+        """A run begins; at most so many of its lines are kept, and of its text so many bytes."""
+        self._most_lines, self._most_bytes = lines, size
 
-    def add(self, number: int, level: str, text: str, length: int | None = None) -> None:
-        """Take a line of the run ``number``; ``length`` is that of the whole line where ``text`` is only its beginning."""
+    def full(self, number: int) -> bool:
+        """Whether nothing more of the run is kept, so that nobody need work it out; `skip` counts it."""
+        account = self._accounts.get(number)
+        return account is not None and account.full
+
+    def skip(self, number: int, lines: int) -> None:
+        """Count lines of a run whose log is full."""
+        account = self._accounts.get(number)
+        if account is not None:
+            account.dropped += lines
+
+    def add(self, number: int, level: str, text: str, more: dict[str, Any] | None = None) -> None:
+        """Take a line of the run ``number``; ``more`` is what a record says besides its text."""
         with self._gate, self.lock:
-            length = len(text) if length is None else length
-            if length > MAX_LINE:
-                text = f"{text[:MAX_LINE]} … {length - MAX_LINE} characters cut off"
-            self._arrived.append((number, clock.now(), level, text))
+            self._arrived.append((number, clock.now(), level, text, more))
             self._take()
 
     def _take(self) -> None:
@@ -90,10 +121,25 @@ class RunLog:
         finally:
             self._inside = False
 
-    def _keep(self, line: tuple[int, float, str, str]) -> None:
-        self._taken += 1
-        if self._taken > self._limit:
+    def _keep(self, line: Line) -> None:
+        number, at, _, text, more = line
+        account = self._accounts.get(number)
+        if account is None:
+            account = self._accounts[number] = _Account()
+        if account.full:
+            account.dropped += 1
             return
+        account.lines += 1
+        account.bytes += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        if more is not None:
+            account.bytes += len(repr(more))
+        if account.lines > self._most_lines or account.bytes > self._most_bytes:
+            account.full = True
+            account.dropped += 1
+            line = (number, at, "WARNING", f"… the log of a run is limited to {self._limits()}: what follows is dropped", None)
+        self._hold(line)
+
+    def _hold(self, line: Line) -> None:
         if not self._lines:
             self._since = clock.monotonic()
             self._ring(self._since + BATCH_AFTER)
@@ -102,14 +148,19 @@ class RunLog:
             self._post()
             self._channel.flush()
 
+    def _limits(self) -> str:
+        return f"{self._most_lines:,} lines and {self._most_bytes:,} bytes"
+
     def finish(self, number: int) -> None:
         """The run has ended: its last lines leave before its outcome does."""
-        dropped = self._taken - self._limit
-        if dropped > 0:
-            self._taken = 0
-            self.add(number, "WARNING", f"… {dropped} more lines were dropped: the log of a run is limited to {self._limit} lines")
-        if self._taken:
-            self.send()
+        account = self._accounts.pop(number, None)
+        if account is None:
+            return
+        if account.full:
+            with self._gate, self.lock:
+                text = f"… {account.dropped:,} more lines were dropped: the log of a run is limited to {self._limits()}"
+                self._hold((number, clock.now(), "WARNING", text, None))
+        self.send()
 
     def send(self) -> None:
         """Make LOG frames of the lines that wait."""
@@ -120,8 +171,8 @@ class RunLog:
     def _post(self) -> None:
         waiting, self._lines = self._lines, []
         batches: dict[int, list[list[Any]]] = {}
-        for number, *line in waiting:
-            batches.setdefault(number, []).append(line)
+        for number, *line, more in waiting:
+            batches.setdefault(number, []).append(line if more is None else [*line, more])
         for number, lines in batches.items():
             self._channel.post(Kind.LOG, number, {"lines": lines})
 
@@ -131,7 +182,7 @@ class RunLog:
 
     def forget(self) -> None:
         """In a forked child: the lines are its parent's, and so may be whoever holds the lock."""
-        self._lines, self._arrived, self._inside = [], deque(), False
+        self._lines, self._arrived, self._inside, self._accounts = [], deque(), False, {}
         self.lock = threading.RLock()
 
 
@@ -162,6 +213,8 @@ class Capture(io.TextIOBase):
         number = self._log.number
         if number is None:
             return self._outside.write(text)
+        if self.skipped(text):
+            return len(text)
         with self._gate, self._log.lock:
             self._arrived.append((number, text))
             if not self._inside:
@@ -173,25 +226,37 @@ class Capture(io.TextIOBase):
                     self._inside = False
         return len(text)
 
+    def skipped(self, data: str | bytes) -> bool:
+        """Whether the run's log is full; what is written is then counted and nothing else is done with it."""
+        number = self._log.number
+        if number is None or not self._log.full(number):
+            return False
+        self._log.skip(number, data.count("\n") if isinstance(data, str) else data.count(b"\n"))
+        return True
+
     def _take(self, number: int, text: str) -> None:
-        *lines, rest = text.split("\n")
-        for line in lines:
-            self._keep(line)
+        start = 0
+        while (end := text.find("\n", start)) >= 0:  # not split at once: of a very large text little is kept
+            self._keep(text, start, end)
             self.finish(number)
-        self._keep(rest)
+            start = end + 1
+            if self._log.full(number):
+                self._log.skip(number, text.count("\n", start))
+                return
+        self._keep(text, start, len(text))
 
     def finish(self, number: int, *, only_begun: bool = False) -> None:
         """Complete the line; with ``only_begun`` (at the end of a run) only if there is something in it."""
         if self._length or not only_begun:
             line, length = self._begun, self._length
             self._begun, self._length = "", 0
-            self._log.add(number, self._level, line, length)
+            self._log.add(number, self._level, _cut(line, length))
 
-    def _keep(self, part: str) -> None:
-        self._length += len(part)
-        room = MAX_LINE - len(self._begun)
-        if part and room > 0:
-            self._begun += part[:room]
+    def _keep(self, text: str, start: int, end: int) -> None:
+        self._length += end - start
+        room = min(MAX_LINE - len(self._begun), end - start)
+        if room > 0:
+            self._begun += text[start : start + room]
 
     def writable(self) -> bool:
         """True."""
@@ -224,7 +289,8 @@ class _Bytes(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         raw = bytes(data)
-        self._text.write(raw.decode(errors="replace"))
+        if not self._text.skipped(raw):
+            self._text.write(raw.decode(errors="replace"))
         return len(raw)
 
 
@@ -247,6 +313,9 @@ class RunHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record; outside of a run it goes to the worker's stderr."""
         number = self._log.number
+        if number is not None and self._log.full(number):
+            self._log.skip(number, 1)
+            return
         try:
             text = self.format(record)
         except Exception:  # noqa: BLE001  # whatever formatting the task's arguments raises: logging's own way is to say so and go on
@@ -255,4 +324,27 @@ class RunHandler(logging.Handler):
         if number is None:
             sys.stderr.write(f"{record.levelname} {record.name}: {text}\n")
             return
-        self._log.add(number, record.levelname, text)
+        # Of a traceback the end counts.
+        text = _cut_in_the_middle(text) if record.exc_info else _cut(text, len(text))
+        self._log.add(number, record.levelname, text, _more(record))
+
+
+def _more(record: logging.LogRecord) -> dict[str, Any] | None:
+    """The record's logger, if its name says something, and its fields; None for neither."""
+    more: dict[str, Any] = {} if record.name in UNNAMED else {"logger": record.name}
+    fields = fields_of(record)
+    if fields:
+        more["fields"] = fields
+    return more or None
+
+
+def _cut(text: str, length: int) -> str:
+    """A line of ``length`` characters, of which ``text`` is the beginning or all."""
+    return text if length <= MAX_LINE else f"{text[:MAX_LINE]} … {length - MAX_LINE} characters cut off"
+
+
+def _cut_in_the_middle(text: str) -> str:
+    if len(text) <= MAX_RECORD:
+        return text
+    half = MAX_RECORD // 2
+    return f"{text[:half]}\n… {len(text) - MAX_RECORD} characters cut out …\n{text[-half:]}"

@@ -1,72 +1,127 @@
-"""`Logs`: the lines of runs on their way to their streams."""
+"""`Logs`: the lines of runs on their way to their streams.
+
+An outcome waits for the lines of its own run and for no others: a run that logs without end holds up nobody. Lines are written in
+small batches, so that neither this loop nor the server is busy with them for long.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server, is_outage
-from taskq.worker.runs.recording import LogLine, log_commands, log_lines
+from taskq.worker.runs.lines import LogLine, log_args, log_lines
 from taskq.worker.runs.run import Run
 
 log = logging.getLogger("taskq.worker")
 _EVERY = 0.1
-_BATCH = 1_000
-# Lines that are held while Redis is away or slow; what comes beyond is counted and dropped. Outcomes matter more.
+_BATCH = 200
+# Lines and bytes that are held while Redis is away or slow; what comes beyond is counted and dropped. Outcomes matter more.
 _MOST = 20_000
+_MOST_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Lines of one run that are not written yet, and how many were dropped behind them."""
+
+    lines: deque[LogLine] = field(default_factory=deque)
+    dropped: int = 0
 
 
 class Logs(Periodic):
-    """Writes lines in one pipeline each tenth of a second, and before the outcome of a run."""
+    """Writes lines each tenth of a second, and those of a run before its outcome."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server, "logs", _EVERY)
-        self._lines: list[LogLine] = []
-        self._dropped = 0
+        self._waiting: dict[str, _Waiting] = {}
+        self._count = self._size = 0
         self._writing = asyncio.Lock()
 
     def add(self, run: Run, lines: Any) -> None:
         """Lines of a run, as an executor sent them; what is no line is left out."""
-        for line in log_lines(run, lines):
-            if len(self._lines) >= _MOST:
-                self._dropped += 1
+        waiting = self._waiting.get(run.id)
+        if waiting is None:
+            waiting = self._waiting[run.id] = _Waiting()
+        for line in log_lines(lines):
+            if waiting.dropped or self._count >= _MOST or self._size >= _MOST_BYTES:
+                waiting.dropped += 1
             else:
-                self._lines.append(line)
+                waiting.lines.append(line)
+                self._count += 1
+                self._size += line.size
 
     async def step(self) -> None:
         await self.flush()
 
-    async def flush(self) -> None:
-        """Write what is there.
+    async def flush(self, runs: Iterable[str] | None = None) -> None:
+        """Write what is there of these runs, or of all.
 
         Raises:
             RedisError: Redis is away; the lines are kept.
         """
-        if self._lines:
+        if not self._waiting:
+            return
+        wanted = list(self._waiting) if runs is None else list(runs)
+        while wanted := [run for run in wanted if run in self._waiting]:
             async with self._writing:
-                await self._write_all()
-        if self._dropped:
-            log.warning("%d log lines were dropped: they came faster than Redis took them", self._dropped)
-            self._dropped = 0
+                await self._write(self._cut(wanted))
 
-    async def _write_all(self) -> None:
-        while self._lines:
-            batch = self._lines[:_BATCH]
-            try:
-                await self._write(batch)
-            except RedisError as error:
-                if is_outage(error):
-                    raise
-                # Lines are worth less than outcomes, which wait for this call: a full Redis drops them.
-                log.warning("%d log lines are refused and dropped: %s", len(batch), error)
-            del self._lines[: len(batch)]
+    def _cut(self, runs: Iterable[str]) -> dict[str, list[LogLine]]:
+        """The next batch; a run that has no more lines, or whose rest was dropped, is done with it."""
+        batch: dict[str, list[LogLine]] = {}
+        room = _BATCH
+        for run in runs:
+            waiting = self._waiting.get(run)
+            if waiting is None:
+                continue  # another flush has just written them
+            taken = [waiting.lines.popleft() for _ in range(min(room, len(waiting.lines)))]
+            room -= len(taken)
+            if not waiting.lines:
+                del self._waiting[run]
+                taken += self._told(waiting.dropped)
+            batch[run] = taken
+            if room <= 0:
+                break
+        return batch
 
-    async def _write(self, batch: list[LogLine]) -> None:
-        async with self.server.redis.pipeline(transaction=False) as pipe:
-            for command in log_commands(batch, self.server.keys, self.server.settings):
-                pipe.execute_command(*command)
-            await pipe.execute()
+    def _told(self, dropped: int) -> list[LogLine]:
+        if not dropped:
+            return []
+        log.warning("%d log lines were dropped: they came faster than Redis took them", dropped)
+        text = f"… {dropped} more lines were dropped: they came faster than Redis took them"
+        line = LogLine(f"{self.server.now():.6f}", "WARNING", text)
+        self._count += 1
+        self._size += line.size
+        return [line]
+
+    async def _write(self, batch: dict[str, list[LogLine]]) -> None:
+        batch = {run: lines for run, lines in batch.items() if lines}
+        if not batch:
+            return
+        try:
+            await self.server.call("log", *log_args(batch, self.server.keys, self.server.settings))
+        except RedisError as error:
+            if is_outage(error):
+                self._put_back(batch)
+                raise
+            # Lines are worth less than outcomes, which wait for this call: a full Redis drops them.
+            log.warning("%d log lines are refused and dropped: %s", sum(map(len, batch.values())), error)
+        except asyncio.CancelledError:
+            self._put_back(batch)
+            raise
+        for lines in batch.values():
+            self._count -= len(lines)
+            self._size -= sum(line.size for line in lines)
+
+    def _put_back(self, batch: dict[str, list[LogLine]]) -> None:
+        for run, lines in batch.items():
+            waiting = self._waiting.setdefault(run, _Waiting())
+            waiting.lines.extendleft(reversed(lines))
