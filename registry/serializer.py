@@ -26,7 +26,19 @@ def dump_params(params: dict[str, Any]) -> bytes:
 
 
 def load_params(data: bytes) -> dict[str, Any]:
-    """The parameters in a run's ``data`` field; RQ may have compressed it when it requeued the job.
+    """The parameters in a run's ``data`` field.
+
+    Raises:
+        FormatUnknown: this is not a run of taskq.
+    """
+    params = codec.loads(stored_params(data))
+    if not isinstance(params, dict):
+        raise FormatUnknown("the run's parameters are not a mapping")
+    return params
+
+
+def stored_params(data: bytes) -> bytes:
+    """The parameters in a run's ``data`` field as the blob that was stored; RQ may have compressed it when it requeued the job.
 
     Raises:
         FormatUnknown: this is not a run of taskq.
@@ -38,10 +50,7 @@ def load_params(data: bytes) -> dict[str, Any]:
             raise FormatUnknown("the run's data is damaged") from error
     if not data.startswith(GUARD):
         raise FormatUnknown("the job was not enqueued by taskq")
-    params = codec.loads(data[len(GUARD) :])
-    if not isinstance(params, dict):
-        raise FormatUnknown("the run's parameters are not a mapping")
-    return params
+    return data[len(GUARD) :]
 
 
 class RunSerializer:

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextvars import copy_context
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from taskq.worker.executor import coroutines, running
 from taskq.worker.executor.gate import Gate
 from taskq.worker.executor.output import Capture, RunHandler, RunLog
 from taskq.worker.executor.versions import Loaded
-from taskq.worker.link.protocol import Kind
+from taskq.worker.link.protocol import Kind, Order
 
 _NUMBER: Final = 1
 # How often a run that does not stop is told again, in seconds; as `taskq.worker.pool.deadlines` does.
@@ -55,11 +55,11 @@ class Executed:
         self.error = error
 
 
-def perform(order: Mapping[str, Any], loaded: Loaded, time: Time, *, late: bool = False) -> Executed:
+def perform(order: Order, loaded: Loaded, time: Time, *, late: bool = False) -> Executed:
     """Execute a run to its end.
 
     Args:
-        order: the body of its RUN message. ``loaded``: the version.
+        order: what its RUN message says. ``loaded``: the version.
         time: of the fleet. ``late``: whether its timeout strikes before the first line of its code.
     """
     if not _loop_runs():
@@ -74,7 +74,7 @@ def perform(order: Mapping[str, Any], loaded: Loaded, time: Time, *, late: bool 
     return answer.result()
 
 
-def _perform_apart(answer: Future[Executed], order: Mapping[str, Any], loaded: Loaded, time: Time, *, late: bool) -> None:
+def _perform_apart(answer: Future[Executed], order: Order, loaded: Loaded, time: Time, *, late: bool) -> None:
     try:
         answer.set_result(_perform(order, loaded, time, late=late))
     except BaseException as error:  # noqa: BLE001  # raised again by who waits for the answer
@@ -101,11 +101,12 @@ def close() -> None:
     coroutines.close()
 
 
-def _perform(order: Mapping[str, Any], loaded: Loaded, time: Time, *, late: bool) -> Executed:
+def _perform(order: Order, loaded: Loaded, time: Time, *, late: bool) -> Executed:
     executed, gate = Executed(), Gate()
     log = RunLog(executed, gate, _nobody_waits)
-    log.begin(order["max_log"])
-    with _streams(log, gate) as captures, _records(log), _folder(), Timeout(gate, order["timeout"], time, late=late):
+    log.begin(loaded.max_log)
+    timeout = loaded.timeout if order.timeout is None else order.timeout
+    with _streams(log, gate) as captures, _records(log), _folder(), Timeout(gate, timeout, time, late=late):
         executed.report = running.execute(_NUMBER, order, loaded, gate, on_error=executed.raised)
     for capture in captures:
         capture.finish(_NUMBER, only_begun=True)

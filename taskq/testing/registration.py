@@ -54,6 +54,7 @@ class Code:
     def __init__(self) -> None:
         self._objects: dict[tuple[str, int], tuple[Any, Loaded]] = {}
         self._files = Versions()
+        self._indices: dict[tuple[str, int], int] = {}
 
     def knows(self, task: Any) -> bool:
         """Whether this very object is a version of a task."""
@@ -91,8 +92,9 @@ class Code:
         key = record.task, record.version
         if key in self._objects:
             return self._objects[key][1]
-        self._files.load(load_order(record, source))
-        loaded = self._files.get(*key)
+        index = self._indices.setdefault(key, len(self._indices) + 1)
+        self._files.load({**load_order(record, source), "index": index})
+        loaded = self._files.get(index)
         assert loaded is not None  # noqa: S101  # it was loaded just now
         return loaded
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from taskq.registry import clock
@@ -21,11 +22,13 @@ from taskq.testing.execution import aside, perform
 from taskq.testing.faults import Fault, Faults
 from taskq.testing.registration import Code
 from taskq.worker.executor.gate import TaskStopped
+from taskq.worker.link.protocol import Order
 from taskq.worker.loading.routes import prepare, route
 from taskq.worker.loading.stored import read_version
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.recording import finish_args, log_commands, log_lines, release_args
 from taskq.worker.runs.run import Run, claimed_runs
+from taskq.worker.runs.statistics import count
 from taskq.worker.runs.verdicts import Finish, Verdict
 
 if TYPE_CHECKING:
@@ -119,7 +122,8 @@ class Worker:
         loaded = fault.on(self._code.get(record, source))
         run.began = clock.monotonic()
         self.attempts += 1
-        order = run.order(max_result=self._settings.max_result, max_log=self._settings.log_lines)
+        loaded = replace(loaded, max_result=self._settings.max_result, max_log=self._settings.log_lines)
+        order = Order(0, run.id, run.blob, run.attempt, run.timeout, run.queue, run.cause)
         executed = perform(order, loaded, self._time, late=fault.kind == "late")
         if executed.lines:
             commands = log_commands(list(log_lines(run, executed.lines)), self._keys, self._settings)
@@ -129,13 +133,15 @@ class Worker:
     def _settle(self, run: Run, verdict: Verdict) -> None:
         keys = self._keys
         if isinstance(verdict, Finish):
-            args = [keys.rq, keys.prefix, NAME, *finish_args(run, verdict, self._settings)]
+            items = [(run, verdict)]
+            counts = count(items) if self._settings.stats else None
+            args = [keys.rq, keys.prefix, NAME, *finish_args(items, self._settings, counts=counts)]
             call = Call(load("finish"), [keys.leases, keys.lease, keys.events], args)
         else:
             args = [keys.rq, keys.prefix, *release_args(run, verdict, self._settings, worker=NAME, now=clock.now())]
             call = Call(load("release"), [keys.leases, keys.lease, keys.parked_tasks, keys.events], args)
-        (word,) = run_sync(_single(call), self._redis)
-        if word not in (b"ok", b"done"):
+        words = run_sync(_single(call), self._redis)
+        if words not in ([], [b"ok"], [b"done"]):
             raise TaskqError(f"the outcome of run {run.id} of {run.task} was refused: its lease had ended, or the run was taken away")
 
 

@@ -14,9 +14,19 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from taskq.worker.link.protocol import Decoder, Kind, Message, encode
+from taskq.registry import codec
+from taskq.worker.link.page import Page
+from taskq.worker.link.protocol import Decoder, Kind, Message, as_report, encode
 
-BODY = {"run": "r", "attempt": 1, "queue": "default", "cause": None, "timeout": 30.0, "max_result": 1 << 20}
+COMMON = {
+    "attribute": None,
+    "file": "tasks.py",
+    "context": None,
+    "convert": False,
+    "queue": "default",
+    "timeout": 30.0,
+    "max_result": 1 << 20,
+}
 
 
 class DrivenExecutor:
@@ -25,15 +35,18 @@ class DrivenExecutor:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self.socket, theirs = socket.socketpair()
         self.started = time.monotonic()
+        self.page, memory = Page.make()
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "taskq.worker.executor", "--fd", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-P", "-m", "taskq.worker.executor", str(theirs.fileno()), str(memory)],
+                pass_fds=[theirs.fileno(), memory],
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={"PATH": os.environ["PATH"], **(environ or {})},
             )
+        os.close(memory)
         self._decoder, self._received, self._numbers = Decoder(), deque[Message](), 0
+        self._indices: dict[tuple[str, int], int] = {}
         self._stderr: str | None = None
         self.hello = self.expect(Kind.HELLO)
         self.ready_after = time.monotonic() - self.started
@@ -46,10 +59,16 @@ class DrivenExecutor:
         self._numbers += 1
         return self._numbers
 
-    def send(self, kind: Kind, number: int | None = None, *, interrupt: bool = False, **body: Any) -> int:
+    def index(self, task: str, version: int) -> int:
+        """What the executor knows a version by."""
+        return self._indices.setdefault((task, version), len(self._indices) + 1)
+
+    def send(self, kind: Kind, number: int | None = None, *, interrupt: bool = False, order: list[Any] | None = None, **body: Any) -> int:
         """Write a frame, then SIGUSR1 if ``interrupt``; returns the frame's number."""
         number = self.number() if number is None else number
-        self.socket.sendall(encode(kind, number, body))
+        if "task" in body:
+            body["index"] = self.index(body["task"], body["version"])
+        self.socket.sendall(encode(kind, number, body if order is None else order))
         if interrupt:
             self.process.send_signal(signal.SIGUSR1)
         return number
@@ -80,13 +99,16 @@ class DrivenExecutor:
         """Load the task of a source; returns the answer."""
         data = source.encode()
         digest = hashlib.sha256(data).hexdigest()
-        order = {"attribute": task, "file": "tasks.py", "context": None, "convert": False, **more}
-        number = self.send(kind, task=task, version=version, digest=digest, source=data, **order)
+        body = {**COMMON, "attribute": task, **more}
+        number = self.send(kind, task=task, version=version, digest=digest, source=data, **body)
         return self.expect(Kind.LOADED, number)
 
-    def start(self, task: str = "t", version: int = 1, params: Mapping[str, Any] | None = None, **more: Any) -> int:
-        """Send a RUN; returns its number."""
-        return self.send(Kind.RUN, task=task, version=version, params=dict(params or {}), **{**BODY, **more})
+    def start(self, task: str = "t", version: int = 1, params: Mapping[str, Any] | None = None, *, run: str = "r", **more: Any) -> int:
+        """Send a RUN, a short one unless ``more`` says what of it is not as in COMMON; returns its number."""
+        order = [self.index(task, version), run, codec.dumps(dict(params)) if params else b""]
+        if more:
+            order += [more.get("attempt", 1), more.get("timeout"), more.get("queue"), more.get("cause")]
+        return self.send(Kind.RUN, order=order)
 
     def run(self, task: str = "t", version: int = 1, params: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         """Run to the end; returns the outcome, its log lines under ``lines``."""
@@ -100,7 +122,7 @@ class DrivenExecutor:
             message = self.receive(timeout)
             assert message.number == number, message
             if message.kind is Kind.FINISHED:
-                return {**message.body, "lines": lines}
+                return {**as_report(message.body), "lines": lines}
             lines += [line[1:] for line in message.body["lines"]]
 
     def first_line(self, number: int) -> str:
@@ -115,5 +137,6 @@ class DrivenExecutor:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         self.process.kill()
+        self.page.close()
         self._stderr = str(self.process.communicate()[1].decode())
         return self._stderr

@@ -1,4 +1,4 @@
-"""``python -P -m taskq.worker.executor --fd N``: started by a supervisor, with its end of a socketpair as descriptor N.
+"""``python -P -m taskq.worker.executor N M``: started by a supervisor, with its end of a socketpair as descriptor N, a page as M.
 
 The option ``-P`` keeps the working folder out of ``sys.path``: what lies there must not shadow what is installed.
 """
@@ -11,20 +11,21 @@ import sys
 
 from taskq.worker.executor.loop import Executor
 from taskq.worker.executor.process import settle
+from taskq.worker.link.page import Page
 
 
 def main() -> None:
     """Become an executor; never returns."""
-    if len(sys.argv) != 3 or sys.argv[1] != "--fd" or not sys.argv[2].isdigit():
+    if len(sys.argv) != 3 or not all(text.isdigit() for text in sys.argv[1:]):
         sys.exit("taskq.worker.executor is started by `taskq worker`")
-    descriptor = int(sys.argv[2])
+    descriptor, memory = map(int, sys.argv[1:])
     os.set_inheritable(descriptor, False)  # programs that task code starts must not hold the link
-    sock = socket.socket(fileno=descriptor)
+    sock, page = socket.socket(fileno=descriptor), Page(memory)
     settle(sock)
     if not sys.flags.safe_path:
         sys.path.pop(0)
     sys.argv = ["taskq-executor"]
-    Executor(sock).serve()
+    Executor(sock, page).serve()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The executor's end of the socketpair: frames in, frames out, coalesced.
+"""The executor's end of the socketpair: messages in, messages out, many in a frame.
 
-Frames to send are queued without a lock (a deque's append is atomic, and the signal handler and finalisers queue too) and written
-by whoever flushes: the loop, a task that logs much, or the flusher thread. One lock makes that one at a time; on the main
+Messages to send are queued without a lock (a deque's append is atomic, and the signal handler and finalisers queue too) and written
+by whoever flushes, as one frame: the loop, a task that logs much, or the flusher thread. One lock makes that one at a time; on the main
 thread the gate is held meanwhile, so that no stop cuts a frame in two.
 
 When the supervisor is gone (end-of-file, broken pipe) there is nobody to work for: the process ends at once.
@@ -17,16 +17,16 @@ from typing import Any, Final, NoReturn
 
 from taskq.registry import clock
 from taskq.worker.executor.gate import Gate
-from taskq.worker.link.protocol import Decoder, Kind, Message, ProtocolError, encode
+from taskq.worker.link.protocol import Decoder, Encoder, Kind, Message, ProtocolError
 
 READ_SIZE: Final = 256 * 1024
-FLUSH_FRAMES: Final = 64
+FLUSH_MESSAGES: Final = 64
 FLUSH_AFTER: Final = 0.002
 EXIT_PROTOCOL: Final = 76  # EX_PROTOCOL of sysexits.h
 
 
 class Channel:
-    """Reads messages and writes frames; ends the process when the other side has gone."""
+    """Reads and writes messages; ends the process when the other side has gone."""
 
     def __init__(self, sock: socket.socket, gate: Gate) -> None:
         """
@@ -36,45 +36,44 @@ class Channel:
         """
         self._socket = sock
         self._gate = gate
-        self._decoder = Decoder()
+        self._decoder, self._encoder = Decoder(), Encoder()
         self._lock = threading.RLock()  # re-entrant: a finaliser may print while we are writing
         self._writing = False
-        self._frames: deque[bytes] = deque()
-        self.since = 0.0  # when the oldest waiting frame was posted, monotonic
+        self._messages: deque[Message] = deque()
+        self.since = 0.0  # when the oldest waiting message was posted, monotonic
 
     @property
     def waiting(self) -> int:
-        """How many frames wait to be written."""
-        return len(self._frames)
+        """How many messages wait to be written."""
+        return len(self._messages)
 
     @property
     def due(self) -> bool:
-        """Whether enough frames wait, or the oldest for long enough, to be written now."""
-        waiting = len(self._frames)
-        return waiting >= FLUSH_FRAMES or (waiting > 0 and clock.monotonic() - self.since >= FLUSH_AFTER)
+        """Whether enough messages wait, or the oldest for long enough, to be written now."""
+        waiting = len(self._messages)
+        return waiting >= FLUSH_MESSAGES or (waiting > 0 and clock.monotonic() - self.since >= FLUSH_AFTER)
 
-    def post(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
-        """Queue a message; it leaves with the next `flush`.
-
-        Raises:
-            ProtocolError: it can't be sent: too large, or not serialisable.
-        """
-        frame = encode(kind, number, body)
-        if not self._frames:
+    def post(self, kind: Kind, number: int, body: Any) -> None:
+        """Queue a message; it leaves with the next `flush`. Its body must not be changed any more."""
+        if not self._messages:
             self.since = clock.monotonic()
-        self._frames.append(frame)
+        self._messages.append(Message(kind, number, body))
 
     def flush(self) -> None:
-        """Write all that waits."""
-        if not self._frames:
+        """Write all that waits.
+
+        Raises:
+            ProtocolError: a message can't be sent: too large, or not serialisable.
+        """
+        if not self._messages:
             return
         with self._gate, self._lock:
             if self._writing:
-                return  # called by a finaliser in the midst of a write; the loop below takes its frames along
+                return  # called by a finaliser in the midst of a write; the loop below takes its messages along
             self._writing = True
             try:
-                while self._frames:
-                    self._send(b"".join([self._frames.popleft() for _ in range(len(self._frames))]))
+                while self._messages:
+                    self._send(self._encoder.frames([self._messages.popleft() for _ in range(len(self._messages))]))
             finally:
                 self._writing = False
 
@@ -120,7 +119,7 @@ class Channel:
     def forget(self) -> None:
         """In a forked child: it must neither read nor write what belongs to its parent."""
         self._socket.close()
-        self._frames.clear()
+        self._messages.clear()
         self._lock, self._writing = threading.RLock(), False
 
     @staticmethod

@@ -57,8 +57,8 @@ class Gate:
         self._due = False  # a stop was read and has not been let through
         self._main = threading.get_ident()
 
-    def guard(self, number: int, body: Callable[[], T]) -> T:
-        """Call ``body`` as the run ``number`` and return what it returns.
+    def guard(self, number: int, body: Callable[..., T], *args: Any) -> T:
+        """Call ``body`` with ``args`` as the run ``number`` and return what it returns.
 
         Raises:
             BaseException: whatever the body raises.
@@ -70,7 +70,7 @@ class Gate:
                 self.current = number
                 if self._signalled:
                     self.on_signal()
-                return body()
+                return body(*args)
             finally:
                 self.current = None
         finally:

@@ -15,11 +15,12 @@ from taskq.worker.executor.channel import FLUSH_AFTER, Channel
 from taskq.worker.executor.flusher import Flusher
 from taskq.worker.executor.gate import Gate
 from taskq.worker.executor.inbox import Inbox
-from taskq.worker.executor.output import MAX_LINES, Capture, RunHandler, RunLog
+from taskq.worker.executor.output import Capture, RunHandler, RunLog
 from taskq.worker.executor.process import Habits, install_signals
 from taskq.worker.executor.running import execute, outcome, told
 from taskq.worker.executor.versions import Versions
-from taskq.worker.link.protocol import PROTOCOL, Kind, Message
+from taskq.worker.link.page import Page
+from taskq.worker.link.protocol import PROTOCOL, Kind, Message, Order, as_finished
 
 _REASONS: Final = {"cancel": ("failed", "cancelled")}  # why a run never began â†’ its outcome; every other is handed back
 
@@ -27,11 +28,12 @@ _REASONS: Final = {"cancel": ("failed", "cancelled")}  # why a run never began â
 class Executor:
     """Works for the supervisor at the other end of a socket until that drains it or goes away."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, page: Page) -> None:
         """
         Args:
-            sock: our end of the socketpair.
+            sock: our end of the socketpair. ``page``: where the supervisor sees what has begun.
         """
+        self._begun = page.cells
         self._gate = Gate()
         self._channel = Channel(sock, self._gate)
         self._inbox = Inbox(self._gate, self._hand_back)
@@ -76,29 +78,30 @@ class Executor:
         work = self._work.get(message.kind)
         if work is None:
             self._channel.refuse(f"{message.kind.name} is no message to an executor")
+        self._begun[0] = message.number or self._begun[0]  # an UNLOAD has no number: nobody waits for it
         work(message)
+        self._begun[1] = self._begun[0]
 
     def _leave(self) -> None:
         self._channel.flush()
         os._exit(0)  # no exit handlers, no waiting for threads that task code left behind
 
     def _run(self, message: Message) -> None:
-        number, order = message.number, message.body
-        loaded = self._versions.get(order["task"], order["version"])
+        number, order = message.number, Order(*message.body)
+        loaded = self._versions.get(order.ref)
         if loaded is None:
-            text = f"version {order['version']} of {order['task']} is not loaded here"
-            self._channel.post(Kind.FINISHED, number, outcome("released", "not_loaded", error=text))
+            self._channel.post(Kind.FINISHED, number, as_finished(outcome("released", "not_loaded")))
             return
         if self._channel.waiting:  # answers of earlier runs must not wait for the end of this one
             self._flusher.ring(self._channel.since + FLUSH_AFTER)
-        self._log.begin(order.get("max_log", MAX_LINES))
+        self._log.begin(loaded.max_log)
         ended = execute(number, order, loaded, self._gate)
         self._capture()  # the run may have put something else there
         self._habits.restore()
         for capture in self._captures:
             capture.finish(number, only_begun=True)
         self._log.finish(number)
-        self._channel.post(Kind.FINISHED, number, ended)
+        self._channel.post(Kind.FINISHED, number, as_finished(ended))
 
     def _load(self, message: Message) -> None:
         started = clock.monotonic()
@@ -124,7 +127,7 @@ class Executor:
         self._channel.post(Kind.INSPECTED, message.number, found)
 
     def _unload(self, message: Message) -> None:
-        self._versions.unload(message.body["task"], message.body["version"])
+        self._versions.unload(message.body["index"])
 
     def _look(self) -> None:
         try:
@@ -133,7 +136,7 @@ class Executor:
             self._channel.refuse(f"the task left no room to read a message: {type(error).__name__}")
 
     def _hand_back(self, number: int, why: str) -> None:
-        self._channel.post(Kind.FINISHED, number, outcome(*_REASONS.get(why, ("released", None))))
+        self._channel.post(Kind.FINISHED, number, as_finished(outcome(*_REASONS.get(why, ("released", None)))))
         self._flusher.ring(self._channel.since + FLUSH_AFTER)
 
     def _next_due(self) -> float | None:

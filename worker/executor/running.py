@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import copy_context
-from functools import partial
 from pathlib import Path
 from types import CoroutineType
 from typing import Any, Final
 
 from taskq.registry import clock, codec
 from taskq.registry.authoring.context import TaskContext, set_current
+from taskq.registry.authoring.retry import RetryRequested
 from taskq.registry.code.traces import format_error, last_line
-from taskq.registry.errors import InvalidInput
+from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.worker.executor.gate import Gate
 from taskq.worker.executor.versions import Loaded, event_loop
-from taskq.worker.link.protocol import MAX_FRAME
+from taskq.worker.link.protocol import MAX_FRAME, Order, Report
 
 # What a FINISHED may hold besides the result: error, traceback, the frame's own bytes.
 _RESERVED: Final = 1024 * 1024
@@ -26,11 +26,11 @@ MAX_LINE: Final = 2 * 1024
 _OURS: Final = f"{Path(__file__).resolve().parents[1]}{os.sep}"  # the worker's room, whose frames nobody wants to see
 _LOGGER: Final = logging.getLogger("taskq.task")
 
-Outcome = dict[str, Any]
+_ALL: Final = (BaseException, object)
 
 
-def outcome(state: str, reason: str | None = None, *, result: bytes | None = None, error: str | None = None) -> Outcome:
-    """The body of a FINISHED; see `taskq.worker.link.protocol` for the words."""
+def outcome(state: str, reason: str | None = None, *, result: bytes | None = None, error: str | None = None) -> Report:
+    """How a run ended; see `taskq.worker.link.protocol` for the words."""
     return {"outcome": state, "reason": reason, "result": result, "error": error, "traceback": None, "ms": 0.0}
 
 
@@ -38,61 +38,72 @@ def _unheard(_error: BaseException) -> None:
     """What was raised is told in the outcome; nobody wants the exception itself."""
 
 
-def execute(
-    number: int, order: Mapping[str, Any], loaded: Loaded, gate: Gate, *, on_error: Callable[[BaseException], None] = _unheard
-) -> Outcome:
+def execute(number: int, order: Order, loaded: Loaded, gate: Gate, *, on_error: Callable[[BaseException], None] = _unheard) -> Report:
     """Execute a run to its end, whatever its code does.
 
     Args:
         number: of the RUN message.
-        order: its body.
+        order: what it says.
         loaded: the version to run.
         gate: lets a stop through meanwhile.
         on_error: given what the task's code raised, a stop too.
     """
     started = clock.monotonic()
-    context = TaskContext(
-        order["run"],
-        order["task"],
-        order["version"],
-        order["attempt"],
-        order["queue"],
-        order["cause"],
-        started + order["timeout"],
-        _LOGGER,
-    )
-    # In a copy of the context: what task code sets in context variables ends with its run.
-    call = partial(copy_context().run, _call, loaded, context, order["params"], order["max_result"], gate)
+    timeout = loaded.timeout if order.timeout is None else order.timeout
+    queue = loaded.queue if order.queue is None else order.queue
+    context = TaskContext(order.run, loaded.task, loaded.version, order.attempt, queue, order.cause, started + timeout, _LOGGER)
     try:
-        ended = gate.guard(number, call)
+        # In a copy of the context: what task code sets in context variables ends with its run.
+        ended: Report = gate.guard(number, copy_context().run, _call, loaded, context, order.params, gate)
     except BaseException as error:  # noqa: BLE001  # whatever task code raises, SystemExit and a stop too, is the run's outcome
-        ended = outcome("failed", "error", error=_line(error))
-        ended["traceback"] = told(error)
+        ended = raised(error)
         on_error(error)
     if gate.why is not None:
-        _tell_stop(ended, gate.why, order["timeout"])
-    ended["ms"] = round((clock.monotonic() - started) * 1000, 3)
+        _tell_stop(ended, gate.why, timeout)
+    ended["ms"] = (clock.monotonic() - started) * 1000
     return ended
 
 
-def _call(loaded: Loaded, context: TaskContext, params: dict[str, Any], max_result: int, gate: Gate) -> Outcome:
+def raised(error: BaseException) -> Report:
+    """The outcome of a run whose code raised."""
+    if isinstance(error, RetryRequested):
+        ended = outcome("retry", error=error.error)
+        ended["delay"] = error.delay
+        ended["traceback"] = told(error.__cause__) if error.__cause__ is not None else None
+        return ended
+    ended = outcome("failed", "error", error=_line(error))
+    ended["traceback"] = told(error)
+    ended["kinds"] = _kinds(type(error))
+    return ended
+
+
+def _kinds(raised_type: type[BaseException]) -> list[str]:
+    """Names of the class of what was raised and of its bases, bare and qualified: what a retry policy may name."""
+    kinds = [kind for kind in raised_type.__mro__ if kind not in _ALL]
+    return [name for kind in kinds for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
+
+
+def _call(loaded: Loaded, context: TaskContext, blob: bytes, gate: Gate) -> Report:
     set_current(context)
     if loaded.instance is not None:
         loaded.instance.set_context(context)
-    if loaded.convert is not None:
-        try:
+    try:
+        params = codec.loads(blob) if blob else {}
+        if loaded.convert is not None:
             params = loaded.convert(loaded.body, params)
-        except InvalidInput as error:
-            return outcome("failed", "invalid_parameters", error=error.message)
+    except (InvalidInput, FormatUnknown) as error:
+        return outcome("failed", "invalid_parameters", error=error.message)
     if loaded.context is not None:
         params = {**params, loaded.context: context}
     value = loaded.body(**params)
     if type(value) is CoroutineType:
         value = event_loop().run(value, gate)
-    return _serialised(value, min(max_result, MAX_FRAME - _RESERVED))
+    return _serialised(value, min(loaded.max_result, MAX_FRAME - _RESERVED))
 
 
-def _serialised(value: Any, limit: int) -> Outcome:
+def _serialised(value: Any, limit: int) -> Report:
+    if value is not None and codec.exceeds(value, limit):  # not packed: that would take its memory once more
+        return outcome("failed", "result_too_large", error=f"the result has more than {limit} bytes, which is the limit")
     try:
         result = codec.dumps(value)
     except Exception as error:  # noqa: BLE001  # beside InvalidInput: what methods of the value's own classes raise
@@ -102,7 +113,7 @@ def _serialised(value: Any, limit: int) -> Outcome:
     return outcome("succeeded", result=result)
 
 
-def _tell_stop(ended: Outcome, why: str, timeout: float) -> None:
+def _tell_stop(ended: Report, why: str, timeout: float) -> None:
     """The run was told to stop: that is its outcome, also where it has swallowed the exception."""
     if why == "shutdown":
         ended.update(outcome="released", reason=None, result=None, error="stopped because the worker shuts down")

@@ -5,25 +5,28 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
+import math
 import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from taskq.registry.authoring.task import FunctionTask, Task
 from taskq.registry.code.module import load_module, module_name, unload_module
 
-Key = tuple[str, int]
+_LIMITS: Final = ("queue", "timeout", "max_result", "max_log")
 Arguments = Callable[[Callable[..., Any], Mapping[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A version that can be run.
+    """A version that can be run, with what is common to all its runs.
 
     Attributes:
+        task, version: which one it is. ``queue``, ``timeout`` (seconds): of its runs, where these say nothing else.
+        max_result, max_log: how many bytes their results and lines their logs may have.
         digest: of the artifact; versions of equal digest share one module.
         body: what is called with the parameters.
         instance: the one instance of a class-form task, or None.
@@ -31,23 +34,29 @@ class Loaded:
         convert: builds the arguments from the parameters where annotations ask for it, else None.
     """
 
+    task: str
+    version: int
     digest: str
     body: Callable[..., Any]
-    instance: Task[..., Any] | None
-    context: str | None
-    convert: Arguments | None
+    instance: Task[..., Any] | None = None
+    context: str | None = None
+    convert: Arguments | None = None
+    queue: str = "default"
+    timeout: float = math.inf
+    max_result: int = 16 * 1024 * 1024
+    max_log: int = 10_000
 
 
 class Versions:
-    """(task, version) → loaded code. Modules are loaded once a digest, and dropped with the last version that uses them."""
+    """A version's index → loaded code. Modules are loaded once a digest, and dropped with the last version that uses them."""
 
     def __init__(self) -> None:
-        self._loaded: dict[Key, Loaded] = {}
+        self._loaded: dict[int, Loaded] = {}
         self._modules: dict[str, ModuleType] = {}
 
-    def get(self, task: str, version: int) -> Loaded | None:
+    def get(self, index: int) -> Loaded | None:
         """The version, or None if it isn't loaded."""
-        return self._loaded.get((task, version))
+        return self._loaded.get(index)
 
     def load(self, order: Mapping[str, Any]) -> None:
         """Load the version that a LOAD message describes; nothing to do if it is loaded already.
@@ -56,20 +65,20 @@ class Versions:
             BaseException: whatever its code raises, ``SystemExit`` included; nothing of it is kept then.
             TypeError: the attribute is no task.
         """
-        key = (str(order["task"]), int(order["version"]))
-        if key in self._loaded:
+        index = int(order["index"])
+        if index in self._loaded:
             return
         digest = str(order["digest"])
         try:
             module = self._module(digest, order["source"], str(order["file"]))
-            self._loaded[key] = loaded_from(module, digest, order)
+            self._loaded[index] = loaded_from(module, digest, order)
         except BaseException:
             self._drop_unused(digest)
             raise
 
-    def unload(self, task: str, version: int) -> None:
+    def unload(self, index: int) -> None:
         """Drop the version, after its ``on_unload``; unknown ones are ignored."""
-        loaded = self._loaded.pop((task, version), None)
+        loaded = self._loaded.pop(index, None)
         if loaded is None:
             return
         if loaded.instance is not None:
@@ -83,8 +92,8 @@ class Versions:
 
     def unload_all(self) -> None:
         """Drop every version: the process is about to end."""
-        for task, version in list(self._loaded):
-            self.unload(task, version)
+        for index in list(self._loaded):
+            self.unload(index)
 
     def _module(self, digest: str, source: bytes, file: str) -> ModuleType:
         module = self._modules.get(digest)
@@ -122,8 +131,8 @@ def loaded_from(module: ModuleType, digest: str, order: Mapping[str, Any]) -> Lo
     if order.get("convert"):
         # By name and here: it imports pydantic, which costs 7 MiB, and few tasks ask for it.
         convert = importlib.import_module("taskq.registry.code.parameters").build_arguments
-    context = order.get("context")
-    return Loaded(digest, body, instance, None if context is None else str(context), convert)
+    limits = {name: order[name] for name in _LIMITS if order.get(name) is not None}
+    return Loaded(str(order["task"]), int(order["version"]), digest, body, instance, order.get("context"), convert, **limits)
 
 
 def event_loop() -> Any:

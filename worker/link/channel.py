@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from taskq.worker.link.protocol import Decoder, Kind, Message, ProtocolError, encode
+from taskq.worker.link.protocol import Decoder, Encoder, Kind, Message, ProtocolError
 
 log = logging.getLogger("taskq.worker")
 _READ = 1 << 18
@@ -29,9 +29,10 @@ class Channel(asyncio.Protocol):
 
     def __init__(self, receive: Callable[[Sequence[Message]], None], lost: Callable[[], None]) -> None:
         self._receive, self._lost = receive, lost
-        self._decoder = Decoder()
+        self._decoder, self._encoder = Decoder(), Encoder()
         self._transport: asyncio.WriteTransport | None = None
-        self._out: list[bytes] = []
+        self._runs: list[Message] = []  # they leave as one frame
+        self._out: list[bytes] = []  # what goes ahead of them
         self._loop = asyncio.get_running_loop()
         self.ended = False
 
@@ -47,15 +48,31 @@ class Channel(asyncio.Protocol):
         Raises:
             ProtocolError: it can't be encoded, or is too large.
         """
-        frame = encode(kind, number, body)
+        frame = self._encoder.frames((Message(kind, number, body),))
         if self.ended:
             return
+        self._flush_soon()
+        self._close_frame()
         self._out.append(frame)
-        if len(self._out) == 1:
+
+    def send_run(self, number: int, body: list[Any]) -> None:
+        """Queue a RUN, as `send` does; those that follow each other share a frame. Its parameters must not exceed `MAX_PARAMS`."""
+        if not self.ended:
+            self._flush_soon()
+            self._runs.append(Message(Kind.RUN, number, body))
+
+    def _flush_soon(self) -> None:
+        if not self._out and not self._runs:
             self._loop.call_soon(self.flush)
+
+    def _close_frame(self) -> None:
+        if self._runs:
+            runs, self._runs = self._runs, []
+            self._out.append(self._encoder.frames(runs))
 
     def flush(self) -> None:
         """Write what is queued now."""
+        self._close_frame()
         if self._out and self._transport is not None and not self.ended:
             data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
             self._out.clear()
@@ -71,9 +88,13 @@ class Channel(asyncio.Protocol):
     def close(self) -> None:
         """End the channel at once; what is not written is dropped."""
         self.ended = True
-        self._out.clear()
+        self._drop()
         if self._transport is not None:
             self._transport.abort()
+
+    def _drop(self) -> None:
+        self._runs.clear()
+        self._out.clear()
 
     # -- asyncio.Protocol ----------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,5 +113,5 @@ class Channel(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self.ended = True
-        self._out.clear()
+        self._drop()
         self._lost()

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 
 from taskq.worker.link import descendants
+from taskq.worker.link.page import Page
 
 _SOCKET_BUFFER = 1 << 20
 
@@ -21,17 +22,19 @@ class ExecutorProcess:
     Attributes:
         pid: its process id. ``pidfd``: becomes readable when it has ended.
         socket: our end of the link, non-blocking; the owner closes it.
+        page: what it has begun.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], ours: socket.socket) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], ours: socket.socket, page: Page) -> None:
         self._process = process
         self.pid = process.pid
         self.pidfd = os.pidfd_open(process.pid)
         self.socket = ours
+        self.page = page
 
     @classmethod
     def start(cls, environment: Mapping[str, str]) -> ExecutorProcess:
-        """Start one by exec, with no descriptor but its end of the link, 1 and 2 (our stderr).
+        """Start one by exec, with no descriptor but its end of the link, its page, 1 and 2 (our stderr).
 
         Args:
             environment: all that it may see (`settings.executor_environment`).
@@ -39,6 +42,7 @@ class ExecutorProcess:
         Raises:
             OSError: it can't be started (limits, memory).
         """
+        page, memory = Page.make()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             for end in (ours, theirs):
@@ -46,17 +50,20 @@ class ExecutorProcess:
             ours.setblocking(False)
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "taskq.worker.executor", "--fd", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "taskq.worker.executor", str(theirs.fileno()), str(memory)],
                     stdin=subprocess.DEVNULL,
                     stdout=sys.stderr.fileno() if _has_stderr() else subprocess.DEVNULL,
                     close_fds=True,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), memory),
                     env=dict(environment),
                 )
             except BaseException:
                 ours.close()
+                page.close()
                 raise
-        return cls(process, ours)
+            finally:
+                os.close(memory)
+        return cls(process, ours, page)
 
     def interrupt(self) -> None:
         """Have it read its messages now."""
@@ -86,10 +93,11 @@ class ExecutorProcess:
         return self._process.wait()
 
     def close(self) -> None:
-        """Close the pidfd."""
+        """Close the pidfd and the page."""
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+            self.page.close()
 
     def _signal(self, number: int) -> None:
         # By pidfd: its number can't have become another process's.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from taskq.registry import clock
 from taskq.registry.code.validation import Validator
 from taskq.registry.model.record import VersionRecord
+from taskq.worker.link.lanes import ALONE, Lane
 from taskq.worker.pool.handle import VersionKey
 
 _RETRY_FIRST, _RETRY_LAST = 1.0, 60.0
@@ -21,7 +22,7 @@ class Entry:
     Attributes:
         state: see the package. ``error``: why it failed.
         record: None while it was never read. ``validator``: of its parameters.
-        body: of its LOAD, with the source; None until it was fetched and its digest checked.
+        lane: what its runs may be in progress beside. ``body``: of its LOAD, with the source; None until it was fetched and its digest checked.
         users: runs of it that are in executors. ``used``: when the last one ended, monotonic.
         retry_at: not tried again before, monotonic.
     """
@@ -30,6 +31,7 @@ class Entry:
     state: Literal["new", "ready", "failed"] = "new"
     record: VersionRecord | None = None
     validator: Validator | None = None
+    lane: Lane = ALONE
     body: dict[str, Any] | None = None
     error: str = ""
     load_ms: float | None = None

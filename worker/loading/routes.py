@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 
+from taskq.registry import codec
 from taskq.registry.code.validation import Validator
 from taskq.registry.errors import FormatUnknown, InvalidInput
 from taskq.registry.model.record import TaskRecord
 from taskq.registry.model.spec import Spec
-from taskq.registry.serializer import load_params
+from taskq.registry.serializer import stored_params
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Release, Verdict
 
 log = logging.getLogger("taskq.worker")
+_NOTHING = codec.dumps({})
 PARK = Release("park")
 PUT_BACK = Release("back")
 RETIRED = Finish("canceled", "retired", "the task was retired")
@@ -39,7 +41,14 @@ def prepare(run: Run, spec: Spec, validator: Validator) -> Verdict | None:
     """Read and check the parameters of a run against the version that it got; a verdict if they don't fit it."""
     run.spec = spec
     try:
-        run.params = validator.check(load_params(run.data))
+        run.blob = stored_params(run.data)
+        if run.blob == _NOTHING and not validator.schema.get("required"):
+            run.blob = b""
+        else:
+            params = codec.loads(run.blob)
+            if not isinstance(params, dict):
+                raise FormatUnknown("the run's parameters are not a mapping")
+            run.params = validator.check(params)
     except FormatUnknown as error:
         log.warning("run %s is put back: %s", run.id, error)
         return PUT_BACK

@@ -38,4 +38,6 @@ def load_order(record: VersionRecord, source: bytes) -> dict[str, Any]:
         "source": source,
         "context": parameters.context,
         "convert": parameters.convert,
+        "queue": record.spec.queue,
+        "timeout": record.spec.timeout,
     }

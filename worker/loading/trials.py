@@ -16,7 +16,7 @@ from typing import Any
 from taskq.registry.settings import Settings
 from taskq.worker.link.protocol import ProtocolError
 from taskq.worker.loading.catalog import Entry
-from taskq.worker.pool.handle import Handle, Request, VersionKey
+from taskq.worker.pool.handle import Handle, Left, VersionKey
 from taskq.worker.pool.pool import Pool
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
@@ -51,8 +51,8 @@ class Throwaway:
     def load_failed(self, handle: Handle, version: VersionKey, error: str) -> None:
         """The answer says so as well."""
 
-    def gone(self, handle: Handle, returncode: int, requests: list[Request]) -> None:
-        del returncode, requests
+    def gone(self, handle: Handle, returncode: int, left: list[Left]) -> None:
+        del returncode, left
         self._pool.forget(handle)
 
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from enum import Enum
+from typing import Any, Final, NamedTuple, Protocol
 
 from taskq.registry import clock
 from taskq.worker.link.channel import Channel
+from taskq.worker.link.lanes import ALONE, Lane, Lanes
 from taskq.worker.link.process import ExecutorProcess
-from taskq.worker.link.protocol import PROTOCOL, Kind, Message
+from taskq.worker.link.protocol import MAX_PARAMS, PROTOCOL, Kind, Message, ProtocolError, as_report
 from taskq.worker.runs.run import Run, StopReason
 
 log = logging.getLogger("taskq.worker")
 VersionKey = tuple[str, int]
+# What an executor says of a run's duration is believed up to here, in milliseconds.
+_LONGEST: Final = 1e9
 
 
 @dataclass(slots=True, eq=False)
@@ -24,24 +29,47 @@ class Ask:
     """A request that is no run: LOAD or INSPECT.
 
     ``answer`` gets the body of what it is answered; ``{"ok": False, "died": returncode}`` if the executor died of it, None
-    if it died of something else.
+    if it died of something else. ``deadline``: when it is late, monotonic.
     """
 
     kind: Kind
     timeout: float
     version: VersionKey | None = None
     answer: asyncio.Future[dict[str, Any] | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    deadline: float = math.inf
 
 
 Request = Run | Ask
 _ANSWER_TO = {Kind.LOADED: Kind.LOAD, Kind.INSPECTED: Kind.INSPECT}
 
 
+class Known(NamedTuple):
+    """A version in an executor: its index there, and what its runs need not be told again."""
+
+    ref: int
+    lane: Lane
+    queue: str
+
+
+_UNKNOWN: Final = Known(0, ALONE, "")
+
+
+class Fate(Enum):
+    """How far a request was when its executor died."""
+
+    CRASHED = "it was in progress, and nothing beside it"
+    BEGUN = "it had begun: beside others, or it has ended and its outcome is lost"
+    WAITED = "it had not begun"
+
+
+Left = tuple[Request, Fate]
+
+
 class Watcher(Protocol):
     """Who is told what a handle sees."""
 
     def began(self, handle: Handle) -> None:
-        """A request came to the head of the inbox."""
+        """A request began; the handle's deadline may be sooner now."""
 
     def finished(self, handle: Handle, run: Run, report: dict[str, Any]) -> None:
         """A run ended, or was handed back."""
@@ -52,8 +80,8 @@ class Watcher(Protocol):
     def load_failed(self, handle: Handle, version: VersionKey, error: str) -> None:
         """A version could not be loaded there."""
 
-    def gone(self, handle: Handle, returncode: int, requests: list[Request]) -> None:
-        """The executor is dead. ``requests`` is what it had not answered, the head first."""
+    def gone(self, handle: Handle, returncode: int, left: list[Left]) -> None:
+        """The executor is dead. ``left`` is what it had not answered, in order, and how far each was."""
 
 
 class Handle:
@@ -63,9 +91,11 @@ class Handle:
         process: it. ``watcher``: who is told. ``max_result``, ``max_log``: limits of each run, in bytes and lines.
 
     Attributes:
-        inbox: what was asked and not answered, by number.
+        inbox: what was asked and not answered, by number. ``begun``: what of it is in progress; ``lanes`` counts it.
+        runs: how many runs are in the inbox.
         loaded: versions that it has, or has been asked to load.
-        deadline: when the head is late, monotonic; infinite if it never is. ``stage`` is owned by `deadlines`.
+        struck: how many of them were told to stop.
+        deadline: no request in progress is late before, monotonic; infinite if none ever is.
         late: what it did last took too long, and it was killed. ``greeted``: it said hello. ``started``: when it was started, monotonic.
     """
 
@@ -75,16 +105,19 @@ class Handle:
         self.process, self.watcher = process, watcher
         self.max_result, self.max_log = max_result, max_log
         self.inbox: dict[int, Request] = {}
+        self.begun: dict[int, Request] = {}
+        self.lanes = Lanes()
         self.runs = 0
-        self.loaded: set[VersionKey] = set()
+        self.struck = 0
+        self.loaded: dict[VersionKey, Known] = {}
         self.deadline = math.inf
-        self.stage = 0
-        self.asked = 0.0
         self.greeted = False
         self.draining = False
         self.late = False
         self.dead = False
         self.started = clock.monotonic()
+        self._waiting: deque[int] = deque()  # what has not begun; who was answered all the same is skipped
+        self._indices = 0
         self._channel: Channel | None = None
 
     @classmethod
@@ -98,8 +131,13 @@ class Handle:
     # -- asking --------------------------------------------------------------------------------------------
     @property
     def head(self) -> Request | None:
-        """What it works on now."""
-        return next(iter(self.inbox.values()), None)
+        """What it works on now; of several the one that began first."""
+        return next(iter(self.begun.values()), None)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether anything waits here for what is in progress."""
+        return bool(self._waiting)
 
     def run(self, run: Run) -> None:
         """Send a run; its version must have been loaded by `load` before.
@@ -107,46 +145,68 @@ class Handle:
         Raises:
             ProtocolError: it is too large for a frame.
         """
-        self._send(Kind.RUN, run, run.order(max_result=self.max_result, max_log=self.max_log))
+        if len(run.blob) > MAX_PARAMS:
+            raise ProtocolError(f"the parameters have {len(run.blob)} bytes, an executor takes {MAX_PARAMS}")
+        index, lane, queue = self.loaded.get((run.task, run.version), _UNKNOWN)
+        run.lane = ALONE if run.solo else lane
+        body: list[Any] = [index, run.id, run.blob]
+        if run.attempt != 1 or run.limit is not None or run.cause is not None or run.queue != queue:
+            body += (run.attempt, run.limit, run.queue, run.cause)
+        Handle._numbers = run.number = number = Handle._numbers + 1
+        if self._channel is not None:
+            self._channel.send_run(number, body)
         self.runs += 1
+        self._enqueue(number, run)
 
     def load(self, version: VersionKey, body: dict[str, Any], timeout: float) -> Ask:
-        """Have a version loaded, in order with everything else; its answer is in the `Ask`."""
+        """Have a version loaded, in order with everything else; its answer is in the `Ask`.
+
+        Raises:
+            ProtocolError: it is too large for a frame.
+        """
         ask = Ask(Kind.LOAD, timeout, version)
-        self.loaded.add(version)
-        self._send(Kind.LOAD, ask, body)
+        self._indices += 1
+        self._send(Kind.LOAD, ask, {**body, "index": self._indices, "max_result": self.max_result, "max_log": self.max_log})
+        lane = Lane(str(body.get("lane", "")), int(body.get("slots", 1)))
+        self.loaded[version] = Known(self._indices, lane, str(body.get("queue", "")))
         return ask
 
     def inspect(self, source: bytes, file: str, timeout: float) -> Ask:
-        """Have a file inspected: only ever in a throw-away executor."""
+        """Have a file inspected: only ever in a throw-away executor.
+
+        Raises:
+            ProtocolError: it is too large for a frame.
+        """
         ask = Ask(Kind.INSPECT, timeout)
         self._send(Kind.INSPECT, ask, {"source": source, "file": file})
         return ask
 
     def unload(self, version: VersionKey) -> None:
         """Have a version dropped."""
-        if version in self.loaded and self._channel is not None:
-            self.loaded.discard(version)
-            self._channel.send(Kind.UNLOAD, 0, {"task": version[0], "version": version[1]})
+        known = self.loaded.pop(version, None)
+        if known is not None:
+            self._tell(Kind.UNLOAD, 0, {"index": known.ref})
 
     def take_back(self) -> None:
         """Ask for all runs that have not begun."""
-        waiting = [number for number, request in self.inbox.items() if isinstance(request, Run)]
-        if self.head is not None and waiting and isinstance(self.head, Run):
-            del waiting[0]
+        waiting = [number for number in self._waiting if isinstance(self.inbox.get(number), Run)]
         for number in waiting:
             self._tell(Kind.YIELD, number, {})
         if waiting:
             self._interrupt()
 
-    def cancel_head(self, why: StopReason) -> None:
-        """Have the run in progress stopped; may be repeated."""
-        for number, request in self.inbox.items():
+    def cancel(self, run: Run, why: StopReason) -> None:
+        """Have a run stopped, begun or not; may be repeated."""
+        if self.inbox.get(run.number) is run:
+            run.stop = run.stop or why
+            self._tell(Kind.CANCEL, run.number, {"why": run.stop if run.stop != "lost" else "cancel"})
+            self._interrupt()
+
+    def cancel_all(self, why: StopReason) -> None:
+        """Have all runs in progress stopped; may be repeated."""
+        for request in list(self.begun.values()):
             if isinstance(request, Run):
-                request.stop = request.stop or why
-                self._tell(Kind.CANCEL, number, {"why": request.stop if request.stop != "lost" else "cancel"})
-                self._interrupt()
-            return
+                self.cancel(request, why)
 
     def drain(self) -> None:
         """Have it finish what it has begun, hand back the rest and exit."""
@@ -159,13 +219,10 @@ class Handle:
         """SIGKILL it and everything below it. `Watcher.gone` follows."""
         self.process.kill()
 
-    def _send(self, kind: Kind, request: Request, body: dict[str, Any]) -> None:
-        Handle._numbers += 1
-        if self._channel is not None:
-            self._channel.send(kind, Handle._numbers, body)
-        self.inbox[Handle._numbers] = request
-        if len(self.inbox) == 1:
-            self._begin_head()
+    def _send(self, kind: Kind, ask: Ask, body: dict[str, Any]) -> None:
+        Handle._numbers = number = Handle._numbers + 1
+        self._tell(kind, number, body)
+        self._enqueue(number, ask)
 
     def _tell(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
         if self._channel is not None:
@@ -178,55 +235,95 @@ class Handle:
             if self.greeted:
                 self.process.interrupt()
 
-    # -- being told ----------------------------------------------------------------------------------------
-    def _begin_head(self) -> None:
-        """Another request came to the head of the inbox, or none is left."""
-        head, now = self.head, clock.monotonic()
-        self.stage = 0
-        self.deadline = math.inf if head is None else now + head.timeout
-        if isinstance(head, Run):
-            head.began = now
-        if head is not None:
-            self.watcher.began(self)
+    # -- what is in progress -------------------------------------------------------------------------------
+    def _enqueue(self, number: int, request: Request) -> None:
+        self.inbox[number] = request
+        if self._waiting or not self._may_begin(request):
+            self._waiting.append(number)
+        else:
+            self._begin(number, request, clock.monotonic())
 
-    def _receive(self, messages: Sequence[Message]) -> None:
-        for kind, number, body in messages:
-            if kind is Kind.FINISHED:
-                self._on_finished(number, body)
-            elif kind is Kind.LOG:
-                request = self.inbox.get(number)
-                if isinstance(request, Run):
-                    self.watcher.logged(request, body.get("lines"))
-            elif kind in _ANSWER_TO:
-                self._on_answer(kind, number, body)
-            elif kind is Kind.HELLO and body.get("protocol") == PROTOCOL:
-                self.greeted = True
-            else:
-                log.error("executor %d sent %s with an unknown meaning; it is replaced", self.process.pid, kind.name)
-                self.kill()
-                return
+    def _may_begin(self, request: Request) -> bool:
+        return self.lanes.free(request.lane) if isinstance(request, Run) else not self.lanes.alone
 
-    def _on_finished(self, number: int, report: dict[str, Any]) -> None:
-        request = self.inbox.get(number)
-        if not isinstance(request, Run):
-            return
-        was_head = self.head is request
-        if request.stop is not None:
-            self.process.kill_descendants()  # it was told to stop, and so was all that it started
+    def _begin(self, number: int, request: Request, now: float) -> None:
+        self.begun[number] = request
+        request.deadline = now + request.timeout
+        if isinstance(request, Run):
+            request.began = now
+            self.lanes.enter(request.lane)
+        else:
+            self.lanes.alone = True  # it keeps the main thread from everything else
+        self.deadline = min(self.deadline, request.deadline)
+        self.watcher.began(self)
+
+    def _end(self, number: int, request: Request) -> None:
+        """It was answered."""
         del self.inbox[number]
-        self.runs -= 1
-        if was_head:
-            self._begin_head()
-        self.watcher.finished(self, request, report)
+        if isinstance(request, Run):
+            self.runs -= 1
+        if self.begun.pop(number, None) is None:
+            return
+        if isinstance(request, Run):
+            self.lanes.leave(request.lane)
+            self.struck -= request.stage > 0
+        else:
+            self.lanes.alone = False
+        if not self.begun:
+            self.deadline = math.inf
+
+    def _advance(self, now: float) -> None:
+        """Something was answered: what follows begins."""
+        waiting = self._waiting
+        while waiting:
+            request = self.inbox.get(waiting[0])
+            if request is not None:
+                if not self._may_begin(request):
+                    return
+                self._begin(waiting[0], request, now)
+            waiting.popleft()
+
+    # -- being told ----------------------------------------------------------------------------------------
+    def _receive(self, messages: Sequence[Message]) -> None:
+        now = clock.monotonic()
+        try:
+            for kind, number, body in messages:
+                if kind is Kind.FINISHED:
+                    self._on_finished(number, body, now)
+                elif kind is Kind.LOG:
+                    request = self.inbox.get(number)
+                    if isinstance(request, Run):
+                        self.watcher.logged(request, body.get("lines"))
+                elif kind in _ANSWER_TO:
+                    self._on_answer(kind, number, body)
+                elif kind is Kind.HELLO and body.get("protocol") == PROTOCOL:
+                    self.greeted = True
+                else:
+                    raise ProtocolError(f"{kind.name} with an unknown meaning")
+        except ProtocolError as error:
+            log.error("executor %d sent %s; it is replaced", self.process.pid, error)  # noqa: TRY400  # our own stack says nothing about it
+            self.kill()
+        self._advance(now)
+
+    def _on_finished(self, number: int, body: Sequence[Any], now: float) -> None:
+        run = self.inbox.get(number)
+        if not isinstance(run, Run):
+            return
+        report = as_report(body)
+        if run.stop is not None and len(self.begun) <= 1:
+            self.process.kill_descendants()  # it was told to stop, and so was all that it started
+        self._end(number, run)
+        if not run.began and report["outcome"] != "released":
+            run.began = now - _seconds(report["ms"])  # it began and ended between two looks of ours
+        self.watcher.finished(self, run, report)
 
     def _on_answer(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
         request = self.inbox.get(number)
         if not isinstance(request, Ask) or request.kind is not _ANSWER_TO[kind]:
             return
-        del self.inbox[number]
-        self._begin_head()
+        self._end(number, request)
         if request.version is not None and not body.get("ok"):
-            self.loaded.discard(request.version)
+            self.loaded.pop(request.version, None)
             self.watcher.load_failed(self, request.version, str(body.get("error")))
         if not request.answer.done():
             request.answer.set_result(body)
@@ -245,12 +342,37 @@ class Handle:
         if self._channel is not None:
             self._channel.finish(self.process.socket)  # what it said before it died counts
             self._channel = None
+        left = self._fates()
         self.process.close()
-        requests = list(self.inbox.values())
         self.inbox.clear()
+        self.begun.clear()
         self.runs = 0
         self.deadline = math.inf
-        for at, request in enumerate(requests):
+        for request, fate in left:
             if isinstance(request, Ask) and not request.answer.done():
-                request.answer.set_result({"ok": False, "died": returncode} if at == 0 else None)
-        self.watcher.gone(self, returncode, requests)
+                request.answer.set_result({"ok": False, "died": returncode} if fate is Fate.CRASHED else None)
+        self.watcher.gone(self, returncode, left)
+
+    def _fates(self) -> list[Left]:
+        """How far each request was: its executor has written down what it began."""
+        begun, ended = self.process.page.begun, self.process.page.ended
+        # The one that was alone in the executor when it died, if any was.
+        crashed = begun if begun != ended else 0
+        last = self.inbox.get(crashed)
+        if not isinstance(last, Ask) and (last is None or last.lane.name):
+            together = [
+                number for number, request in self.inbox.items() if number <= begun and isinstance(request, Run) and request.lane.name
+            ]
+            crashed = together[0] if len(together) == 1 else 0
+        left: list[Left] = []
+        for number, request in self.inbox.items():
+            fate = Fate.WAITED if number > begun else Fate.CRASHED if number == crashed else Fate.BEGUN
+            if fate is not Fate.WAITED and isinstance(request, Run) and not request.began:
+                request.began = clock.monotonic()
+            left.append((request, fate))
+        return left
+
+
+def _seconds(milliseconds: Any) -> float:
+    known = isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST
+    return milliseconds / 1000 if known else 0.0

@@ -13,7 +13,7 @@ from taskq.registry.settings import Settings, executor_environment
 from taskq.worker.link import descendants
 from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.pool.deadlines import Deadlines
-from taskq.worker.pool.handle import Handle, Request, VersionKey, Watcher
+from taskq.worker.pool.handle import Handle, Left, VersionKey, Watcher
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
 
@@ -36,7 +36,7 @@ class Listener(Protocol):
     def load_failed(self, handle: Handle, version: VersionKey, error: str) -> None:
         """See `Watcher`."""
 
-    def died(self, handle: Handle, returncode: int, requests: list[Request]) -> None:
+    def died(self, handle: Handle, returncode: int, left: list[Left]) -> None:
         """The executor of a seat is dead; see `Watcher.gone`."""
 
 
@@ -165,7 +165,7 @@ class Pool:
         if self.listener is not None:
             self.listener.load_failed(handle, version, error)
 
-    def gone(self, handle: Handle, returncode: int, requests: list[Request]) -> None:
+    def gone(self, handle: Handle, returncode: int, left: list[Left]) -> None:
         self.forget(handle)
         if handle is self.standby:
             self.standby = None
@@ -176,7 +176,7 @@ class Pool:
                 log.warning("executor %d ended by %s; it is replaced", handle.process.pid, verdicts.describe_exit(returncode))
                 self._refill(index, 0.0 if handle.greeted else self._backoffs[index].next())
         if self.listener is not None:
-            self.listener.died(handle, returncode, requests)
+            self.listener.died(handle, returncode, left)
 
     # -- seats ---------------------------------------------------------------------------------------------
     def _refill(self, index: int, delay: float) -> None:

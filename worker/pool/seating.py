@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 
 from taskq.registry import clock
+from taskq.worker.link.lanes import ALONE, Lane
 from taskq.worker.pool.handle import Handle, VersionKey
 from taskq.worker.pool.pool import Pool
 from taskq.worker.runs.averages import Averages
@@ -14,13 +16,26 @@ from taskq.worker.runs.run import Run
 SLOW = 0.02
 _MIX_WEIGHT = 0.1
 _MOSTLY_SHORT = 0.9
+# How fast the share of runs that may be in progress together is learnt; beyond the second number it counts as all of them.
+_KIND_WEIGHT = 0.25
+_ALL_TOGETHER = 0.95
+# For so long after a run that must be alone, one executor is spared for the next.
+_SPARED = 5.0
+# For so long after such a run found no executor, the one with the fewest runs gets no more.
+_RESERVED = 0.2
+_SUSPECTS = 10_000
 
 
 class Seating:
-    """Looks at the seats of a pool, and remembers how long runs took.
+    """Looks at the seats of a pool, and remembers how long runs took and of which kind they were.
 
-    An executor gets one run. Where runs are short, more stand in its inbox (`Averages.depth`), so that it does not wait for us
-    between two of them.
+    A run that must be alone (see `taskq.worker.link.lanes`) gets an executor of its own. Where runs are short, more stand in its inbox
+    (`Averages.depth`), so that it does not wait for us between two of them. Runs that may be in progress together fill executors up to
+    their slots: all of them, evenly, while nothing else comes; else as few as will do, so that one is left for those that must be alone.
+    Where none is, the one with the fewest runs gets no more until it is free.
+
+    A run that was in progress beside others when their executor died may be the one that killed it. It is a suspect, and gets an
+    executor of its own from then on: so a crash is counted against the one that crashes, and no other is taken along twice.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -28,6 +43,10 @@ class Seating:
         self._averages = Averages()
         self._mix = 0.0  # share of short runs among the last ones
         self._depth = 1.0  # of inboxes, for the longest of the short ones among them
+        self._together = 0.0  # share of runs that may be in progress together among the last ones
+        self._lane = ALONE  # of the last one of these
+        self._alone_at = self._refused_at = -_SPARED  # when the last run that must be alone was placed; was not placed
+        self._suspects: OrderedDict[str, None] = OrderedDict()
 
     def learn(self, task: str, seconds: float) -> None:
         """A run of ``task`` took that long."""
@@ -36,50 +55,124 @@ class Seating:
         depth = self._averages.depth(task)
         self._depth = min(depth, self._depth + _MIX_WEIGHT * (depth - self._depth))
 
+    def suspect(self, run: Run) -> None:
+        """It was in progress, together with others, in an executor that died."""
+        self._suspects[run.id] = None
+        if len(self._suspects) > _SUSPECTS:
+            self._suspects.popitem(last=False)
+
+    # -- room ----------------------------------------------------------------------------------------------
     def room(self, taken: int) -> int:
-        """How many runs may be claimed while ``taken`` wait for an executor already.
+        """How many runs may be claimed while ``taken`` wait for an executor already."""
+        alone = self._room_alone()
+        if not self._lane.name or self._together <= 1 - _ALL_TOGETHER:
+            return alone - taken
+        reserved = self._reserved()
+        slots = sum(self._slots(handle) for handle in self._pool.seated() if handle is not reserved)
+        if self._together < _ALL_TOGETHER:  # so many that those among them which must be alone find an executor
+            slots = min(slots, int(max(alone, 1) / (1 - self._together)))
+        return max(alone, slots) - taken
+
+    def _room_alone(self) -> int:
+        """The same for runs that must be alone.
 
         Where inboxes are filled, a few free places are not worth a call as long as all executors have something to do.
         """
         idle = free = seats = 0
         depth = int(self._depth)
         for handle in self._pool.seated():
+            if handle.draining:
+                continue
             seats += 1
-            idle += not handle.inbox
-            free += max(0, depth - handle.runs)
+            if not handle.inbox:
+                idle += 1
+                free += depth
+            elif handle.lanes.alone:
+                free += max(0, depth - handle.runs)
         if self._mix < _MOSTLY_SHORT:
-            return idle - taken
-        return free - taken if idle or free >= seats * depth // 2 else 0
+            return idle
+        return free if idle or free >= seats * depth // 2 else 0
 
-    def pick(self, version: VersionKey) -> Handle | None:
-        """An executor that is free, best one that has the version; for short runs else the one with the fewest; None if there is none."""
-        depth = self._averages.depth(version[0])
+    def _slots(self, handle: Handle) -> int:
+        if handle.draining or not (handle.lanes.free(self._lane) or not handle.runs):
+            return 0
+        return max(0, self._lane.slots - handle.lanes.count(self._lane.name))
+
+    def _reserved(self) -> Handle | None:
+        """The executor that gets no more runs, so that one which must be alone gets it soon."""
+        if clock.monotonic() - self._refused_at > _RESERVED:
+            return None
+        shared = [handle for handle in self._pool.seated() if not handle.lanes.alone and not handle.draining]
+        return min(shared, key=lambda handle: handle.runs, default=None)
+
+    # -- who gets it ---------------------------------------------------------------------------------------
+    def pick(self, run: Run, version: VersionKey, lane: Lane = ALONE) -> Handle | None:
+        """An executor for a run of this version; None if there is none."""
+        run.solo = bool(self._suspects) and run.id in self._suspects
+        if lane.name and not run.solo:
+            return self._pick_together(version, lane)
+        found = self._pick_alone(version, spread=run.solo)
+        self._together -= _KIND_WEIGHT * self._together
+        if found is not None:
+            self._alone_at = clock.monotonic() if not run.solo else self._alone_at
+        elif not any(handle.lanes.alone for handle in self._pool.seated()):
+            self._refused_at = clock.monotonic()
+        return found
+
+    def _pick_alone(self, version: VersionKey, *, spread: bool) -> Handle | None:
+        """One that is free, best one that has the version; for short runs else the one with the fewest."""
+        depth = 1 if spread else self._averages.depth(version[0])
         best, best_rank = None, (depth, True)
         for handle in self._pool.seated():
-            if handle.draining or handle.stage:
+            if handle.draining or handle.struck:
                 continue
-            if handle.inbox and not (depth > 1 and self._takes_more(handle)):
+            if handle.runs and not (depth > 1 and self._takes_more(handle)):
                 continue
             rank = (len(handle.inbox), version not in handle.loaded)
             if rank < best_rank:
                 best, best_rank = handle, rank
         return best
 
+    def _pick_together(self, version: VersionKey, lane: Lane) -> Handle | None:
+        """One with a free slot."""
+        self._lane = lane
+        self._together += _KIND_WEIGHT * (1.0 - self._together)
+        spare = clock.monotonic() - self._alone_at < _SPARED
+        reserved = self._reserved()
+        best: Handle | None = None
+        best_rank: tuple[bool, bool, int, bool] | None = None
+        idle = shared = 0
+        for handle in self._pool.seated():
+            if handle.draining:
+                continue
+            idle += not handle.runs
+            shared += handle.lanes.total > 0 and not handle.lanes.alone
+            if handle is reserved or not (handle.lanes.free(lane) or not handle.runs):
+                continue
+            rank = (handle.struck > 0, spare and not handle.runs, handle.runs, version not in handle.loaded)
+            if best_rank is None or rank < best_rank:
+                best, best_rank = handle, rank
+        if best is not None and not best.runs and spare and idle == 1 and shared:
+            return None
+        return best
+
     def _takes_more(self, handle: Handle) -> bool:
         head = handle.head
-        return isinstance(head, Run) and self._averages.short(head.task) and clock.monotonic() - head.began < SLOW
+        short = isinstance(head, Run) and not head.lane.name and not head.solo and self._averages.short(head.task)
+        return short and clock.monotonic() - head.began < SLOW  # type: ignore[union-attr]  # a short one is a Run
 
     def relieve(self) -> bool:
         """Take back what stands behind slow heads; returns whether anything stands behind any."""
         now, crowded = clock.monotonic(), False
         for handle in self._pool.seated():
-            if handle.runs > 1:
+            if handle.runs > 1 and handle.crowded:
                 crowded = True
                 head = handle.head
                 if isinstance(head, Run) and now - head.began > SLOW:
                     handle.take_back()
         return crowded
 
+    # -- who is where --------------------------------------------------------------------------------------
     def runs(self) -> Iterator[Run]:
         """All runs in executors."""
         for handle in self._pool.seated():
@@ -88,9 +181,8 @@ class Seating:
     def heads(self) -> Iterator[Run]:
         """The runs that are in progress."""
         for handle in self._pool.seated():
-            if isinstance(handle.head, Run):
-                yield handle.head
+            yield from (request for request in handle.begun.values() if isinstance(request, Run))
 
     def executor_of(self, run: Run) -> Handle | None:
         """The executor that a run is in."""
-        return next((handle for handle in self._pool.seated() if run in handle.inbox.values()), None)
+        return next((handle for handle in self._pool.seated() if handle.inbox.get(run.number) is run), None)

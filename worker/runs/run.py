@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
+from taskq.worker.link.lanes import ALONE, Lane
 
 
 
@@ -34,7 +35,10 @@ class Run:
         data: its payload as stored. ``pin``: the version that it was enqueued for, or None.
         limit: timeout that it was enqueued with, in seconds, or None.
         claimed_at: by Redis' clock.
-        params, version, spec: set when it is routed.
+        blob: its parameters as stored, empty where there are none. ``params``, ``version``, ``spec``: set when it is routed.
+        lane: what it may be in progress beside. ``solo``: nothing, whatever its task is: it may have crashed an executor.
+        number: what its executor knows it by; 0 if none does.
+        deadline: when it is late or its next stop is due, monotonic. ``stage``, ``asked``: how far its stop is, and since when.
         began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.
         noted: its version was written to the job.
         stop: why it is being stopped, or None. ``why``: what was given as the reason of a cancel.
@@ -55,8 +59,15 @@ class Run:
     retries: int = 0
     claimed_at: float = 0.0
     params: dict[str, Any] = field(default_factory=dict)
+    blob: bytes = b""
     version: int = 0
     spec: Spec | None = None
+    lane: Lane = ALONE
+    solo: bool = False
+    number: int = 0
+    deadline: float = math.inf
+    stage: int = 0
+    asked: float = 0.0
     began: float = 0.0
     started_at: float = 0.0
     noted: bool = False
@@ -76,20 +87,6 @@ class Run:
         """Seconds that it then has to stop."""
         return self.spec.grace if self.spec else 0.0
 
-    def order(self, *, max_result: int, max_log: int) -> dict[str, Any]:
-        """The body of its RUN: what an executor is told. The limits are in bytes and lines."""
-        return {
-            "task": self.task,
-            "version": self.version,
-            "run": self.id,
-            "attempt": self.attempt,
-            "queue": self.queue,
-            "cause": self.cause,
-            "params": self.params,
-            "timeout": self.timeout,
-            "max_result": max_result,
-            "max_log": max_log,
-        }
 
 
 def claimed_runs(reply: Sequence[Any], queues: Sequence[str], keys: Keys) -> list[Run]:

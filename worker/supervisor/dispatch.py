@@ -16,7 +16,7 @@ from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.loader import Loader
 from taskq.worker.loading.routes import PUT_BACK, prepare, route
 from taskq.worker.loading.waiting import Waiting
-from taskq.worker.pool.handle import Handle, Request, VersionKey
+from taskq.worker.pool.handle import Fate, Handle, Left, VersionKey
 from taskq.worker.pool.seating import SLOW, Seating
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.recording import retry_lines
@@ -107,7 +107,7 @@ class Dispatch:
 
     def _place(self, run: Run, entry: Entry) -> Verdict | None:
         """Send it, or keep it for a moment."""
-        handle = self._seating.pick(entry.key)
+        handle = self._seating.pick(run, entry.key, entry.lane)
         if handle is None:
             self._backlog.append((clock.monotonic(), run))
             self._arm()
@@ -158,15 +158,23 @@ class Dispatch:
         del handle
         self._loader.load_failed(version, error)
 
-    def died(self, handle: Handle, returncode: int, requests: list[Request]) -> None:
+    def died(self, handle: Handle, returncode: int, left: list[Left]) -> None:
         del handle
-        for at, run in reversed(list(enumerate(requests))):
+        for run, fate in reversed(left):
             if isinstance(run, Run):
                 self._left(run)
                 if run.stop != "lost":
-                    begun = at == 0
-                    self._settle(run, verdicts.on_executor_death(run, returncode) if begun else verdicts.HAND_BACK)
+                    self._settle(run, self._lost_with_executor(run, fate, returncode))
         self._next()
+
+    def _lost_with_executor(self, run: Run, fate: Fate, returncode: int) -> Verdict:
+        if fate is Fate.CRASHED or run.stop is not None:
+            return verdicts.on_executor_death(run, returncode)
+        if fate is Fate.WAITED:
+            return verdicts.HAND_BACK
+        if run.lane.name:
+            self._seating.suspect(run)
+        return verdicts.on_death_beside(run, returncode)
 
     def release_backlog(self) -> None:
         """Give back all that no executor has, the last one first, so that they keep their order at the front."""
@@ -199,7 +207,7 @@ class Dispatch:
             if version != run.version or entry is None or entry.state != "ready":
                 self._settle(run, verdicts.HAND_BACK)
                 continue
-            if self._seating.pick(entry.key) is None:
+            if self._seating.pick(run, entry.key, entry.lane) is None:
                 self._backlog.appendleft((since, run))
                 break
             verdict = self._place(run, entry)

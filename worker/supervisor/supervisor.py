@@ -195,7 +195,7 @@ class Supervisor:
     async def _cut_short(self) -> None:
         """The grace is over: ask once, then SIGKILL. What was running is given back."""
         for handle in list(self.pool.seated()):
-            handle.cancel_head("shutdown")
+            handle.cancel_all("shutdown")
         deadline = clock.monotonic() + (0.0 if self._hurry.is_set() else _LAST_CALL)
         while self.pool.running() and clock.monotonic() < deadline:  # noqa: ASYNC110  # with a deadline
             await asyncio.sleep(_LOOK)

@@ -28,7 +28,7 @@ def test_a_run_gets_its_parameters_and_its_context(executor: DrivenExecutor) -> 
     )
     ended = executor.run(params={"region": "us"}, run="r1", attempt=2, cause="c", queue="q")
     assert codec.loads(ended["result"]) == ["r1", "t", 1, 2, "q", "c", "us", True]
-    assert (ended["outcome"], ended["reason"], ended["error"], ended["traceback"]) == ("succeeded", None, None, None)
+    assert (ended["outcome"], ended["reason"]) == ("succeeded", None)
     assert ended["ms"] > 0
 
 
@@ -77,8 +77,8 @@ def test_a_result_that_cannot_be_kept_is_named(executor: DrivenExecutor, text: s
 
 
 def test_a_result_larger_than_a_frame_fails_the_run_and_not_the_executor(executor: DrivenExecutor) -> None:
-    executor.load(body("return bytes(64 * 2**20)"))
-    assert executor.run(max_result=2**30)["reason"] == "result_too_large"
+    executor.load(body("return bytes(64 * 2**20)"), max_result=2**30)
+    assert executor.run()["reason"] == "result_too_large"
 
 
 def test_annotations_that_ask_for_it_get_converted_values(executor: DrivenExecutor) -> None:
@@ -136,7 +136,7 @@ try: 1 / 0
 except ZeroDivisionError: logging.exception("eight")"""
     executor.load(body(text, "def t(ctx: TaskContext):"), context="ctx")
     lines = executor.run()["lines"]
-    assert lines[:4] == [["STDOUT", "one 1"], ["INFO", "two 2"], ["WARNING", "three"], ["STDOUT", "four"]]
+    assert lines[:4] == [["STDOUT", "one 1"], ["INFO", "two 2", {"logger": "mine"}], ["WARNING", "three"], ["STDOUT", "four"]]
     assert ["STDERR", "six"] in lines
     assert lines[-1] == ["STDOUT", "five and seven"]
     assert lines[-2][0] == "ERROR"
@@ -152,11 +152,12 @@ def test_lines_arrive_while_the_run_goes_on(executor: DrivenExecutor) -> None:
 
 
 def test_a_long_line_is_cut_and_too_many_lines_are_counted(executor: DrivenExecutor) -> None:
-    executor.load(body("print('x' * 100_000_000)\nfor n in range(1000): print(n)"))
-    lines = [text for _, text in executor.run(max_log=50)["lines"]]
+    executor.load(body("print('x' * 100_000_000)\nfor n in range(1000): print(n)"), max_log=50)
+    lines = [text for _, text in executor.run()["lines"]]
     assert lines[0] == "x" * 8192 + " … 99991808 characters cut off"
     assert lines[1:50] == [str(n) for n in range(49)]
-    assert lines[50:] == ["… 951 more lines were dropped: the log of a run is limited to 50 lines"]
+    limit = "the log of a run is limited to 50 lines and 4,194,304 bytes"
+    assert lines[50:] == [f"… {limit}: what follows is dropped", f"… 951 more lines were dropped: {limit}"]
 
 
 def test_output_outside_of_a_run_goes_to_stderr(executor: DrivenExecutor) -> None:
@@ -180,8 +181,8 @@ work()
 for each in threads: each.join()
 gc.collect()
 gc.set_threshold(700)"""
-    executor.load(body(text))
-    lines = [text for _, text in executor.run(max_log=100_000)["lines"]]
+    executor.load(body(text), max_log=100_000)
+    lines = [text for _, text in executor.run()["lines"]]
     # Two prints at one moment may share a line, as on any stdout; nothing of them is lost.
     assert len(lines) == 16000
     assert sum(map(len, lines)) == 8000 * len("gone") + 4 * sum(len(str(n)) for n in range(2000))

@@ -11,7 +11,7 @@ import pytest
 from support.executor import DrivenExecutor
 
 from taskq.registry import codec
-from taskq.worker.link.protocol import Kind
+from taskq.worker.link.protocol import Kind, as_report
 
 HEAD = "import asyncio, time\nfrom taskq import task\n@task\n"
 SYNC = HEAD + "def t():\n    print('begun')\n    while True: time.sleep(0.01)\n"
@@ -155,9 +155,10 @@ def test_a_cancel_strikes_its_own_run_and_no_other(executor: DrivenExecutor) -> 
             message = executor.receive()
             assert message.kind is Kind.FINISHED
             assert message.number not in outcomes
-            outcomes[message.number] = message.body["reason"] or message.body["outcome"]
+            report = as_report(message.body)
+            outcomes[message.number] = report["reason"] or report["outcome"]
             if message.number not in victims:
-                assert codec.loads(message.body["result"]) == numbers[message.number]
+                assert codec.loads(report["result"]) == numbers[message.number]
         stopped += list(outcomes.values()).count("cancelled")
     assert stopped
 

@@ -23,9 +23,11 @@ from taskq.registry.runtime.server import Server
 from taskq.registry.settings import Settings
 from taskq.worker.link import descendants
 from taskq.worker.link.channel import Channel
+from taskq.worker.link.lanes import ALONE, Lane
+from taskq.worker.link.page import Page
 from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.link.protocol import Kind, encode
-from taskq.worker.pool.handle import Handle, Request
+from taskq.worker.pool.handle import Fate, Handle, Known, Left
 from taskq.worker.runs.run import Run
 
 
@@ -34,7 +36,7 @@ class Notes:
 
     def __init__(self) -> None:
         self.reports: list[tuple[str, dict[str, Any]]] = []
-        self.left: list[list[Request]] = []
+        self.left: list[list[Left]] = []
         self.gone_event = asyncio.Event()
         self.finished_event = asyncio.Event()
 
@@ -52,9 +54,9 @@ class Notes:
     def load_failed(self, handle: Handle, version: tuple[str, int], error: str) -> None:
         pass
 
-    def gone(self, handle: Handle, returncode: int, requests: list[Request]) -> None:
+    def gone(self, handle: Handle, returncode: int, left: list[Left]) -> None:
         del handle, returncode
-        self.left.append(requests)
+        self.left.append(left)
         self.gone_event.set()
 
 
@@ -65,7 +67,9 @@ class Fake(ExecutorProcess):
     def make(cls) -> tuple[Fake, socket.socket]:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        return cls(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]), ours), theirs
+        page, memory = Page.make()
+        os.close(memory)  # what an executor writes there, the test writes into `page`
+        return cls(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]), ours, page), theirs
 
 
 @pytest.fixture
@@ -83,6 +87,10 @@ def a_run(name: str) -> Run:
     return Run(id=name, token="1", queue="default", origin="taskq.default", task="t", attempt=1, data=b"", limit=60.0)
 
 
+def ids(notes: Notes) -> list[list[str]]:
+    return [[request.id for request, _ in left if isinstance(request, Run)] for left in notes.left]
+
+
 def number_of(handle: Handle, name: str) -> int:
     return next(number for number, request in handle.inbox.items() if isinstance(request, Run) and request.id == name)
 
@@ -95,21 +103,21 @@ def test_an_executor_can_speak_only_of_runs_in_its_own_inbox(fake: tuple[Fake, s
         handle = await Handle.start(process, notes, max_result=1, max_log=1)
         handle.run(a_run("mine"))
         number = number_of(handle, "mine")
-        theirs.sendall(encode(Kind.FINISHED, number + 1, {"outcome": "succeeded"}) + encode(Kind.LOADED, number, {"ok": True}))
-        theirs.sendall(encode(Kind.FINISHED, number, {"outcome": "succeeded", "run": "another"}))
-        theirs.sendall(encode(Kind.FINISHED, number, {"outcome": "failed"}))
+        theirs.sendall(encode(Kind.FINISHED, number + 1, [1.0, b"r"]) + encode(Kind.LOADED, number, {"ok": True}))
+        theirs.sendall(encode(Kind.FINISHED, number, [1.0, None, {"outcome": "failed", "run": "another"}]))
+        theirs.sendall(encode(Kind.FINISHED, number, [1.0, b"r"]))
         await asyncio.wait_for(notes.finished_event.wait(), 5)
         handle.kill()
         await asyncio.wait_for(notes.gone_event.wait(), 5)
         return notes
 
     notes = asyncio.run(scenario())
-    assert notes.reports == [("mine", {"outcome": "succeeded", "run": "another"})]
+    assert notes.reports == [("mine", {"outcome": "failed", "run": "another", "result": None, "ms": 1.0})]
     assert notes.left == [[]]
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"\xff\xff\xff\xff", b"\0\0\0\x01\xc1", encode(Kind.RUN, 1, {}), encode(Kind.HELLO, 0, {"protocol": 99})]
+    "garbage", [b"\xff\xff\xff\xff", b"\0\0\0\x01\xc1", encode(Kind.RUN, 1, []), encode(Kind.HELLO, 0, {"protocol": 99})]
 )
 def test_an_executor_that_sends_garbage_is_killed_and_its_runs_are_known(fake: tuple[Fake, socket.socket], garbage: bytes) -> None:
     process, theirs = fake
@@ -125,7 +133,7 @@ def test_an_executor_that_sends_garbage_is_killed_and_its_runs_are_known(fake: t
         return notes
 
     notes = asyncio.run(scenario())
-    assert [[request.id for request in requests if isinstance(request, Run)] for requests in notes.left] == [["first", "second"]]
+    assert ids(notes) == [["first", "second"]]
 
 
 def test_what_an_executor_said_before_it_died_counts(fake: tuple[Fake, socket.socket]) -> None:
@@ -136,14 +144,78 @@ def test_what_an_executor_said_before_it_died_counts(fake: tuple[Fake, socket.so
         handle = await Handle.start(process, notes, max_result=1, max_log=1)
         handle.run(a_run("done"))
         handle.run(a_run("begun"))
-        theirs.sendall(encode(Kind.FINISHED, number_of(handle, "done"), {"outcome": "succeeded"}))
+        theirs.sendall(encode(Kind.FINISHED, number_of(handle, "done"), [1.0, b"r"]))
         os.kill(process.pid, signal.SIGKILL)
         await asyncio.wait_for(notes.gone_event.wait(), 5)
         return notes
 
     notes = asyncio.run(scenario())
     assert [run for run, _ in notes.reports] == ["done"]
-    assert [[request.id for request in requests if isinstance(request, Run)] for requests in notes.left] == [["begun"]]
+    assert ids(notes) == [["begun"]]
+
+
+def placed(handle: Handle, name: str, lane: Lane) -> int:
+    """A run of a version in this lane; its number."""
+    run = a_run(name)
+    handle.loaded["t", 0] = Known(1, lane, "default")
+    handle.run(run)
+    return run.number
+
+
+THREADS = Lane("threads t", 3)
+
+
+@pytest.mark.parametrize(
+    ("lanes", "begun", "ended", "fates"),
+    [
+        ([ALONE, ALONE], 0, 0, "WAITED WAITED"),
+        ([ALONE, ALONE], 1, 0, "CRASHED WAITED"),
+        ([ALONE, ALONE, ALONE], 2, 1, "BEGUN CRASHED WAITED"),  # the first has ended, and its outcome is lost
+        ([ALONE, ALONE], 1, 1, "BEGUN WAITED"),  # between two
+        ([THREADS, THREADS, THREADS, THREADS], 3, 0, "BEGUN BEGUN BEGUN WAITED"),
+        ([THREADS], 1, 0, "CRASHED"),  # alone, though it need not be
+        ([THREADS, ALONE], 1, 0, "CRASHED WAITED"),
+        ([ALONE, THREADS], 2, 1, "BEGUN CRASHED"),
+        ([ALONE, THREADS, THREADS], 3, 1, "BEGUN BEGUN BEGUN"),
+    ],
+)
+def test_f2_what_had_begun_when_an_executor_died_is_known_from_its_page(
+    fake: tuple[Fake, socket.socket], lanes: list[Lane], begun: int, ended: int, fates: str
+) -> None:
+    process, _ = fake
+
+    async def scenario() -> list[Fate]:
+        notes = Notes()
+        handle = await Handle.start(process, notes, max_result=1, max_log=1)
+        numbers = [0] + [placed(handle, f"r{at}", lane) for at, lane in enumerate(lanes)]
+        process.page.cells[0], process.page.cells[1] = numbers[begun], numbers[ended]
+        process.kill()
+        await asyncio.wait_for(notes.gone_event.wait(), 5)
+        return [fate for _, fate in notes.left[0]]
+
+    assert [fate.name for fate in asyncio.run(scenario())] == fates.split()
+
+
+def test_runs_on_threads_begin_together_up_to_their_slots_and_each_has_a_deadline(fake: tuple[Fake, socket.socket]) -> None:
+    process, theirs = fake
+
+    async def scenario() -> None:
+        notes = Notes()
+        handle = await Handle.start(process, notes, max_result=1, max_log=1)
+        numbers = [placed(handle, f"r{at}", Lane("threads t", 2)) for at in range(3)]
+        last = placed(handle, "alone", ALONE)
+        assert list(handle.begun) == numbers[:2]
+        assert handle.crowded
+        for number, begun in ((numbers[1], [numbers[0], numbers[2]]), (numbers[0], [numbers[2]]), (numbers[2], [last])):
+            theirs.sendall(encode(Kind.FINISHED, number, [1.0, b"r"]))
+            await asyncio.wait_for(notes.finished_event.wait(), 5)
+            notes.finished_event.clear()
+            assert list(handle.begun) == begun
+        assert handle.deadline < clock.monotonic() + 61
+        handle.kill()
+        await asyncio.wait_for(notes.gone_event.wait(), 5)
+
+    asyncio.run(scenario())
 
 
 def test_only_the_head_of_an_inbox_has_a_deadline(fake: tuple[Fake, socket.socket]) -> None:
@@ -158,7 +230,7 @@ def test_only_the_head_of_an_inbox_has_a_deadline(fake: tuple[Fake, socket.socke
         handle.run(second)
         assert handle.deadline > clock.monotonic() + 50
         assert second.began == 0.0
-        theirs.sendall(encode(Kind.FINISHED, number_of(handle, "first"), {"outcome": "succeeded"}))
+        theirs.sendall(encode(Kind.FINISHED, number_of(handle, "first"), [1.0, b"r"]))
         await asyncio.wait_for(notes.finished_event.wait(), 5)
         assert second.began > 0.0
         assert handle.deadline < clock.monotonic() + 2
