@@ -58,11 +58,12 @@ def retry_run(keys: Keys, settings: Settings, run: str) -> Op[None]:
 
 
 def retry_runs(keys: Keys, settings: Settings, runs: Sequence[str]) -> Op[list[Retried]]:
-    """Queue failed or cancelled runs once more, at most `MAX_BATCH`; returns for each what became of it, in their order.
+    """Queue failed or cancelled runs once more, at most `MAX_BATCH` of them; returns for each what became of it, in their order, once.
 
     Raises:
         Conflict: the registry changed all the time; nothing was written.
     """
+    runs = list(dict.fromkeys(runs))
     for _ in range(_MOST_MOVES):
         revision = ((yield Command("GET", keys.revision)) or b"0").decode()
         found = yield from _read(keys, runs)
