@@ -89,7 +89,7 @@ class WorkerKeys(Prefixes):
         return f"{self.prefix}:control"
 
     def asked(self, worker: str) -> str:
-        """hash, TTL: what a worker is asked for, should the message be lost: ``cancel:<run>`` → reason, ``drain`` → start of the worker meant."""
+        """hash, TTL: what a worker is asked for, read with its heartbeat: ``cancel:<run>`` → reason, ``drain`` → its start."""
         return f"{self.prefix}:asked:{worker}"
 
     @property
@@ -160,6 +160,10 @@ class RunKeys(Prefixes):
     def events(self) -> str:
         """stream, capped, and channel of the same name: life of the runs as CloudEvents."""
         return f"{self.prefix}:events"
+
+    def stats(self, task: str, version: int, minute: int) -> str:
+        """hash, TTL: runs of a version that ended in a minute since the epoch: counts by status, and a histogram of how long they took."""
+        return f"{self.prefix}:stats:{task}:{version}:{minute}"
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Settings(BaseModel):
     )
     preload: int = Field(200, ge=0, description="how many tasks a starting worker loads ahead; the rest at first use; unset: 200")
     executor_env: tuple[str, ...] = Field((), description="names of further variables that executors may see; unset: none")
-    executor_idle: float = Field(30.0, gt=0, description="how long an executor beyond the least has nothing to do until it goes; unset: 30 s")
+    executor_idle: float = Field(30.0, gt=0, description="how long an executor beyond the least is idle until it goes; unset: 30 s")
     connect_timeout: float = Field(2.0, gt=0, description="how long one connection attempt may take; unset: 2 s")
     socket_timeout: float = Field(5.0, gt=0, description="how long one reply may take; unset: 5 s")
 

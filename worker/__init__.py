@@ -6,7 +6,8 @@ The packages, from the bottom up; each imports only those above it in this list:
 - `link`: the supervisor's and the executor's common protocol, the channel that carries it, the process at its other end.
 - `pool`: executors as the supervisor sees them, their deadlines, and what happens when one dies.
 - `loading`: versions: fetched, tried in a throw-away executor, loaded ahead of their first use, dropped after their last.
-- `supervisor`: the loops: claim, dispatch, record, renew, sweep, report.
+- `life`: what a worker is started with, says of itself, and notices of the world around it.
+- `supervisor`: the loops: claim, dispatch, record, renew, sweep, and what is asked of the worker.
 - `executor`: the other process. It imports nothing of the above but `link.protocol`.
 - `fleet`: `FleetWorker`, the face.
 

@@ -31,7 +31,8 @@ class WorkerReport(Stored):
     """A worker's heartbeat; times in seconds since the epoch by Redis' clock.
 
     ``revision`` is the one that it has applied: each version routed there is loaded, or reported as failed.
-    ``running`` counts runs, ``executors`` processes.
+    ``running`` counts runs, ``executors`` processes. ``skew`` is how far Redis' clock is ahead of the worker's own, in seconds;
+    ``state_lost`` when the worker found that Redis had come back without its state, None if it never did.
     """
 
     worker: str
@@ -46,6 +47,8 @@ class WorkerReport(Stored):
     started_at: float = 0.0
     release: str = ""
     limits: LimitsReport | None = None
+    skew: float = 0.0
+    state_lost: float | None = None
 
 
 class LoadReport(Stored):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from taskq.registry.effects import Call, Command, Op
+from taskq.registry.effects import Arg, Call, Command, Op
 from taskq.registry.errors import Conflict, FormatUnknown, NotFound
 from taskq.registry.keys import Keys
 from taskq.registry.model.event import run_event
@@ -79,7 +79,7 @@ def _cancel(keys: Keys, settings: Settings, run: str, reason: str, *, running: b
         event = run_event("cancelled", namespace=keys.namespace, task=task.decode(), run=run, status="cancelled", reason=reason or None)
     names = [job, keys.rq_results(run), keys.events, keys.scheduler_runs, keys.lease]
     message = json.dumps({"type": "cancel", "run": run, "reason": reason})
-    args = [run, keys.rq, keys.prefix, max(1, int(ttl)), reason, event, keys.control if running else "", message, _REMEMBERED]
+    args: list[Arg] = [run, keys.rq, keys.prefix, max(1, int(ttl)), reason, event, keys.control if running else "", message, _REMEMBERED]
     answer = (yield Call(load("cancel"), names, args)).decode()
     if answer == "missing":
         raise NotFound(f"there is no run {run}")

@@ -77,7 +77,7 @@ def test_what_may_only_take_back_what_waits_leaves_a_running_run_alone(
 def test_cancelling_waits_for_the_worker_and_says_if_it_does_not_confirm(client: Client, redis: Redis, keys: Keys) -> None:
     run = client.enqueue("job")
     claim(redis, keys)
-    with pytest.raises(WaitTimeout, match="has not confirmed it within 0.2 s") as caught:
+    with pytest.raises(WaitTimeout, match=r"has not confirmed it within 0\.2 s") as caught:
         run.cancel(wait=0.2)
     assert "the request stands" in caught.value.hint
     run.cancel(wait=0)

@@ -201,7 +201,7 @@ class Loader(Periodic):
 
     def give(self, handle: Handle, entry: Entry) -> Ask | None:
         """Have an executor load a version that was tried; None if it has it."""
-        if entry.key in handle.loaded or entry.body is None or handle.dead:
+        if entry.key in handle.loaded or entry.body is None or handle.dead or handle.draining:
             return None
         return handle.load(entry.key, entry.body, self._timeout)
 

@@ -1,4 +1,4 @@
-"""`Pool`: N seats with an executor each; one that dies is replaced."""
+"""`Pool`: the executors of a worker: those in seats, those on trial, and one on standby."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import logging
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from taskq.registry import clock
-from taskq.registry.backoff import Backoff
 from taskq.registry.settings import Settings, executor_environment
 from taskq.worker.link import descendants
 from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.pool.deadlines import Deadlines
 from taskq.worker.pool.handle import Handle, Left, VersionKey, Watcher
+from taskq.worker.pool.recycling import Wear
+from taskq.worker.pool.seats import Seats
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
 
@@ -46,24 +46,23 @@ class Pool:
     Args:
         settings: limits and environment. ``count``: how many seats.
         reap_orphans: this process is a subreaper and starts nothing but executors, so whatever else falls to it is ended.
+        wear: when an executor is replaced although it lives.
 
     Attributes:
-        seats: the executor of each seat, None while it is being replaced.
+        seats: where executors are given runs.
         standby: one more, that has a version loaded because all others were busy; the first seat that falls empty gets it.
         stopping: no executor is replaced any more.
     """
 
-    def __init__(self, settings: Settings, count: int, *, reap_orphans: bool = False) -> None:
+    def __init__(self, settings: Settings, count: int, *, reap_orphans: bool = False, wear: Wear | None = None) -> None:
         self.settings, self._reap_orphans = settings, reap_orphans
         self._environment = executor_environment(settings)
-        self.seats: list[Handle | None] = [None] * count
+        self.seats = Seats(count, wear or Wear(), spawn=lambda: self.spawn(self), standby=self._take_standby, seated=self._seated)
         self.standby: Handle | None = None
         self.listener: Listener | None = None
         self.deadlines = Deadlines(lambda: self._all)
         self._all: set[Handle] = set()
         self._starting: set[int] = set()
-        self._backoffs = [Backoff(0.1, 5.0) for _ in range(count)]
-        self._refills: set[asyncio.Task[None]] = set()
         self.stopping = False
         self._emptied = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -72,20 +71,19 @@ class Pool:
     async def start(self, listener: Listener) -> None:
         """Fill all seats."""
         self.listener = listener
-        await asyncio.gather(*(self._fill(index) for index in range(len(self.seats))))
+        await self.seats.fill()
         self._housekeep()
 
     def drain(self) -> None:
         """Have each executor finish what it has begun, hand back the rest and exit; none is replaced."""
-        self.stopping = True
+        self.stopping = self.seats.closed = True
         for handle in list(self._all):
             handle.drain()
 
     async def stop(self, grace: float) -> None:
         """Returns once every executor is gone; what is not within ``grace`` seconds is killed."""
         self.stopping = True
-        for task in list(self._refills):
-            task.cancel()
+        self.seats.close()
         if grace > 0:
             await self._empty_within(grace)
         for handle in list(self._all):
@@ -107,8 +105,8 @@ class Pool:
 
     # -- who is there --------------------------------------------------------------------------------------
     def seated(self) -> Iterator[Handle]:
-        """Executors that may be given runs."""
-        return (handle for handle in self.seats if handle is not None and not handle.dead)
+        """Executors that hold runs, or may be given some; those that are leaving are ``draining``."""
+        return iter(self.seats)
 
     def running(self) -> int:
         """How many runs are in executors."""
@@ -145,15 +143,31 @@ class Pool:
         if earlier is not None:
             earlier.kill()
 
+    def cancel(self, handle: Handle, run: Run) -> None:
+        """Have a run stopped, begun or not, because somebody asked for its end."""
+        self.deadlines.stop(handle, run, "cancel")
+        if run.stop is None:
+            handle.cancel(run, "cancel")  # it has not begun
+
+    def _take_standby(self) -> Handle | None:
+        handle, self.standby = self.standby, None
+        return handle if handle is not None and not handle.dead else None
+
+    def _seated(self, handle: Handle) -> None:
+        if self.listener is not None:
+            self.listener.seated(handle)
+
     def idle(self) -> list[Handle]:
         """Executors that do nothing."""
-        return [handle for handle in self.seated() if not handle.inbox]
+        return [handle for handle in self.seated() if not handle.inbox and not handle.draining]
 
     # -- Watcher -------------------------------------------------------------------------------------------
     def began(self, handle: Handle) -> None:
         self.deadlines.watch(handle)
 
     def finished(self, handle: Handle, run: Run, report: dict[str, Any]) -> None:
+        if self.seats.count_runs:
+            self.seats.ran(handle)
         if self.listener is not None:
             self.listener.finished(handle, run, report)
 
@@ -169,41 +183,10 @@ class Pool:
         self.forget(handle)
         if handle is self.standby:
             self.standby = None
-        if handle in self.seats:
-            index = self.seats.index(handle)
-            self.seats[index] = None
-            if not self.stopping:
-                log.warning("executor %d ended by %s; it is replaced", handle.process.pid, verdicts.describe_exit(returncode))
-                self._refill(index, 0.0 if handle.greeted else self._backoffs[index].next())
+        if self.seats.vacate(handle) and not self.stopping:
+            log.warning("executor %d ended by %s; it is replaced", handle.process.pid, verdicts.describe_exit(returncode))
         if self.listener is not None:
             self.listener.died(handle, returncode, left)
-
-    # -- seats ---------------------------------------------------------------------------------------------
-    def _refill(self, index: int, delay: float) -> None:
-        task = asyncio.create_task(self._fill(index, delay), name=f"executor {index}")
-        self._refills.add(task)
-        task.add_done_callback(self._refills.discard)
-
-    async def _fill(self, index: int, delay: float = 0.0) -> None:
-        handle: Handle | None = None
-        while handle is None and not self.stopping:
-            await asyncio.sleep(delay)
-            handle, self.standby = self.standby, None
-            if handle is not None and not handle.dead:
-                break
-            try:
-                handle = await self.spawn(self)
-            except OSError as error:
-                delay = self._backoffs[index].next()
-                log.error("an executor can't be started (%s); again in %.1f s", error, delay)  # noqa: TRY400  # the system says it all
-        if handle is None or handle.dead:
-            return
-        if self.stopping:
-            handle.kill()
-            return
-        self.seats[index] = handle
-        if self.listener is not None:
-            self.listener.seated(handle)
 
     def _reap(self) -> None:
         if self._reap_orphans:
@@ -214,7 +197,5 @@ class Pool:
         if self.standby is not None and self.idle():
             self.standby.kill()
         self._reap()
-        for index, handle in enumerate(self.seats):
-            if handle is not None and clock.monotonic() - handle.started > 10 * _SWEEP:
-                self._backoffs[index].reset()
+        self.seats.housekeep()
         self._timer = asyncio.get_running_loop().call_later(_SWEEP, self._housekeep)

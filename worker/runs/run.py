@@ -12,7 +12,6 @@ from taskq.registry.model.spec import Spec
 from taskq.worker.link.lanes import ALONE, Lane
 
 
-
 class Breach(NamedTuple):
     """The limit of ``resources`` that a run died of: the ``reason`` of its failure, and the ``error`` to tell."""
 
@@ -42,6 +41,7 @@ class Run:
         began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.
         noted: its version was written to the job.
         stop: why it is being stopped, or None. ``why``: what was given as the reason of a cancel.
+        adrift: Redis has lost its state, and this run with it: it goes on, and nobody will hear of its outcome.
         breach: the limit that it died of, or None.
     """
 
@@ -74,6 +74,7 @@ class Run:
     stop: StopReason | None = None
     breach: Breach | None = None
     why: str = ""
+    adrift: bool = False
 
     @property
     def timeout(self) -> float:

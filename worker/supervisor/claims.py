@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -24,7 +24,9 @@ from taskq.registry.feed.feed import Feed
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs.run import Run, claimed_runs
+from taskq.worker.runs.verdicts import Finish, Verdict
 from taskq.worker.supervisor.dispatch import Dispatch
+from taskq.worker.supervisor.order import Order
 
 log = logging.getLogger("taskq.worker")
 _BELL = 2.0
@@ -35,6 +37,8 @@ _FIRST_WAIT, _LAST_WAIT = 0.002, 1.0
 _CALM = 4
 # Length of claim.lua's reply without runs.
 _NONE = 2
+# Keys of claim.lua before those of the queues.
+_QUEUES = 4
 # Outcomes that Redis has not confirmed beyond which nothing more is claimed.
 _MAX_UNCONFIRMED = 2_000
 
@@ -78,7 +82,8 @@ class Claims(Loop):
 
     Args:
         server, dispatch, feed: what it works with. ``unconfirmed``: how many outcomes are held.
-        worker: our name. ``queues``: in order of priority. ``most``: after so many runs it ends; None for no end.
+        worker: our name. ``order``: of the queues. ``most``: after so many runs it ends; None for no end.
+        max_idle: after so many seconds without a run it ends; None for never.
         burst: end when the queues are empty and nothing is held. ``on_end``: called when it has ended for one of these reasons.
     """
 
@@ -90,20 +95,24 @@ class Claims(Loop):
         unconfirmed: Callable[[], int],
         *,
         worker: str,
-        queues: Sequence[str],
+        order: Order,
         most: int | None = None,
+        max_idle: float | None = None,
         burst: bool = False,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(server, "claims")
         self._dispatch, self._feed, self._unconfirmed = dispatch, feed, unconfirmed
-        self._queues, self._worker, self._most, self._burst = tuple(queues), worker, most, burst
+        self._order, self._worker, self._most, self._burst = order, worker, most, burst
+        self._queues = order.queues
+        self._max_idle, self._worked = max_idle, clock.monotonic()
+        self._ended = 0
         keys = server.keys
         self._on_end = on_end
-        self._keys = [keys.leases, keys.lease, keys.fence, keys.revision, *(keys.rq_queue(queue) for queue in queues)]
+        self._keys = [keys.leases, keys.lease, keys.fence, keys.revision, *(keys.rq_queue(queue) for queue in order.queues)]
         self._room = asyncio.Event()
         self._rung = asyncio.Event()
-        self._bells = [Bell(server, queue, self._ring) for queue in queues] if len(queues) > 1 else []
+        self._bells = [Bell(server, queue, self._ring) for queue in self._queues] if len(self._queues) > 1 else []
         self._look_on = server.blocking(_LOOK)
         self._fruitless = 0
         self.claimed: list[Run] = []
@@ -112,6 +121,11 @@ class Claims(Loop):
     def room_made(self) -> None:
         """There may be room for more runs."""
         self._room.set()
+
+    def count(self, verdict: Verdict) -> None:
+        """A run has a verdict: what has not begun, and goes back, does not count against ``most``."""
+        if isinstance(verdict, Finish) or verdict.outcome:
+            self._ended += 1
 
     def _ring(self, waited: bool) -> None:
         self._came(waited)
@@ -132,12 +146,14 @@ class Claims(Loop):
         if not self._burst:
             for bell in self._bells:
                 bell.start()
-        hot = True
-        while self._most is None or self._most > 0:
+        hot, self._worked = True, clock.monotonic()
+        while not self._done():
             wait = not hot and not self._burst
             if wait and self._bells:
                 await self._wait_for_ring()
             wanted = await self._wait_for_room()
+            if not wanted:
+                break
             reply = await self._look(wanted) if wait and not self._bells else await self._claim(wanted)
             if reply is None:
                 continue
@@ -153,17 +169,39 @@ class Claims(Loop):
     async def _wait_for_ring(self) -> None:
         for bell in self._bells:
             bell.set()
-        await self._rung.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._max_idle):
+                await self._rung.wait()
         self._rung.clear()
 
+    def _done(self) -> bool:
+        """Whether it was idle for too long, or all the runs that it may run have ended."""
+        if self._max_idle is not None:
+            now = clock.monotonic()
+            if self._held():
+                self._worked = now
+            if now - self._worked >= self._max_idle:
+                return True
+        return self._most is not None and self._ended >= self._most
+
+    def _allowed(self) -> int:
+        """How many further runs may be claimed; what is held and goes back unbegun is made up for."""
+        held = len(self.claimed) + sum(1 for _ in self._dispatch.held())
+        return (self._most or 0) - self._ended - held
+
     async def _wait_for_room(self) -> int:
-        while True:
+        """How many runs to claim; 0 once as many as are allowed have ended."""
+        while self._most is None or self._ended < self._most:
             room = self._dispatch.room() if self._unconfirmed() < _MAX_UNCONFIRMED else 0
             if room > 0:
                 # Nothing but runs that can't start here: more at once, so that those behind them are soon reached.
                 wanted = min(_BATCH, room << max(0, min(self._fruitless, 16) - _CALM))
-                return wanted if self._most is None else min(wanted, self._most)
+                if self._most is not None:
+                    wanted = min(wanted, self._allowed())
+                if wanted > 0:
+                    return wanted
             await self._something_ended()
+        return 0
 
     async def _something_ended(self) -> None:
         # The second is a net below `room_made`: nothing here may ever hang on one missed call.
@@ -190,6 +228,9 @@ class Claims(Loop):
 
     async def _claim(self, wanted: int) -> list[Any]:
         """Claim what is there now; returns the script's reply."""
+        if len(self._queues) > 1:
+            self._queues = self._order.next()
+            self._keys[_QUEUES:] = map(self.server.keys.rq_queue, self._queues)
         reply: list[Any] = await self.server.call("claim", self._keys, self._args(wanted))
         return reply
 
@@ -218,11 +259,9 @@ class Claims(Loop):
         if not runs:
             return 0, 0
         self.server.observe(reply[1] / 1000)
+        self._worked = clock.monotonic()
         self.claimed = runs
-        kept = await self._deliver(int(reply[0]))
-        if self._most is not None:
-            self._most -= kept
-        return len(runs), kept
+        return len(runs), await self._deliver(int(reply[0]))
 
     async def _deliver(self, revision: int = 0) -> int:
         """Hand over what was claimed, once the snapshot is as new as the claim.

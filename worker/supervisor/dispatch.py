@@ -83,6 +83,8 @@ class Dispatch:
         return kept
 
     def _route(self, run: Run) -> Verdict | None:
+        if run.stop == "cancel":
+            return verdicts.on_cancel(run)
         if self.draining:
             return verdicts.HAND_BACK
         version = route(self._snapshot.tasks.get(run.task), run.pin)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -15,9 +14,15 @@ from taskq.registry.errors import Conflict
 from taskq.registry.feed.feed import Feed
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
+from taskq.registry.runtime.health import HealthFile
 from taskq.registry.runtime.loop import unless
 from taskq.registry.runtime.server import Server, is_outage
 from taskq.registry.settings import Settings
+from taskq.worker.life.epoch import Epoch
+from taskq.worker.life.heartbeat import Heartbeat, Vitals
+from taskq.worker.life.namesake import earlier_worker_is_gone
+from taskq.worker.life.plan import Plan
+from taskq.worker.life.scaling import Scaling
 from taskq.worker.loading.catalog import Catalog
 from taskq.worker.loading.inspections import Inspections
 from taskq.worker.loading.loader import Loader
@@ -26,13 +31,14 @@ from taskq.worker.loading.trials import Trials
 from taskq.worker.pool.pool import Pool
 from taskq.worker.pool.seating import Seating
 from taskq.worker.runs.run import Run
+from taskq.worker.runs.verdicts import Verdict
 from taskq.worker.supervisor.claims import Claims
 from taskq.worker.supervisor.dispatch import Dispatch
-from taskq.worker.supervisor.heartbeat import Heartbeat, Vitals
 from taskq.worker.supervisor.leases import Leases
 from taskq.worker.supervisor.logs import Logs
-from taskq.worker.supervisor.namesake import earlier_worker_is_gone
+from taskq.worker.supervisor.order import Order
 from taskq.worker.supervisor.outcomes import Outcomes
+from taskq.worker.supervisor.requests import Requests
 from taskq.worker.supervisor.sweeper import Sweeper
 
 log = logging.getLogger("taskq.worker")
@@ -46,18 +52,6 @@ _TIDY = 1.0
 _PRELOAD = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a worker is started with: see `FleetWorker`."""
-
-    worker: str
-    queues: tuple[str, ...]
-    executors: int
-    burst: bool = False
-    max_jobs: int | None = None
-    dedicated: bool = False
-
-
 class Supervisor:
     """One worker.
 
@@ -69,9 +63,19 @@ class Supervisor:
         self.plan, self.settings = plan, settings
         self.server = server = Server(settings, Keys(settings.namespace, settings.rq_prefix), "runs go on, outcomes are held")
         self.snapshot, self.catalog, self.reports = Snapshot(), Catalog(), Reports()
-        self.pool = Pool(settings, plan.executors, reap_orphans=plan.dedicated)
+        self.pool = Pool(settings, plan.executors, reap_orphans=plan.dedicated, wear=plan.wear)
         self.seating = Seating(self.pool)
-        self.heartbeat = Heartbeat(server, plan.worker, plan.queues, self.reports, self._vitals)
+        self.epoch = Epoch(server, self._state_lost)
+        self.heartbeat = Heartbeat(
+            server,
+            plan.worker,
+            plan.queues,
+            self.reports,
+            self._vitals,
+            epoch=self.epoch,
+            on_asked=lambda asked, started_at: self.requests.read(asked, started_at),  # noqa: PLW0108  # `requests` is made below
+            health=HealthFile(plan.health) if plan.health else None,
+        )
         self.loader = Loader(
             server,
             self.pool,
@@ -83,6 +87,15 @@ class Supervisor:
             on_applied=self.heartbeat.poke,
         )
         self.feed = Feed(server.redis, server.keys, settings, self.snapshot, self.loader.changed, self._on_control, ready=server.ready)
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        self._registered = False
+        self._doubted: list[Run] = []
+        self._judging: asyncio.Task[None] | None = None
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """The parts that runs pass through."""
+        server, plan, settings = self.server, self.plan, self.settings
         self.inspections = Inspections(server, self.pool, settings)
         self.logs = Logs(server)
         self.outcomes = Outcomes(server, plan.worker, self.logs)
@@ -92,7 +105,7 @@ class Supervisor:
             self.loader,
             self.catalog,
             self.snapshot,
-            settle=self.outcomes.settle,
+            settle=self._settle,
             write_log=self.logs.add,
             room_made=lambda: self.claims.room_made(),  # noqa: PLW0108  # `claims` is made below
         )
@@ -102,16 +115,26 @@ class Supervisor:
             self.feed,
             self.outcomes.unconfirmed,
             worker=plan.worker,
-            queues=plan.queues,
+            order=Order(plan.queues, plan.strategy),
             most=plan.max_jobs,
+            max_idle=plan.max_idle,
             burst=plan.burst,
             on_end=self._claims_ended,
         )
         self.leases = Leases(server, self.held, self.seating.heads, self._lost)
         self.sweeper = Sweeper(server, self.snapshot, self.outcomes, self.held, worker=plan.worker, queues=plan.queues)
-        self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
-        self._registered = False
+        most = plan.most_executors or plan.executors
+        self.scaling = Scaling(server, self.pool, self.dispatch.room, queues=plan.queues, least=plan.executors, most=most)
+        self.requests = Requests(
+            plan.worker,
+            self.pool,
+            self.seating,
+            self.dispatch,
+            claimed=lambda: iter(self.claims.claimed),
+            settle=self._settle,
+            drain=self._asked_to_drain,
+            inspect=self.inspections.poke,
+        )
 
     # -- life cycle ----------------------------------------------------------------------------------------
     async def work(self) -> None:
@@ -152,6 +175,7 @@ class Supervisor:
         await self._take_over()
         self.sweeper.start()
         self.claims.start()
+        self.scaling.start()
         self.heartbeat.starting = False
         self.heartbeat.poke()
         log.info("worker %s serves %s with %d executors", self.plan.worker, ", ".join(self.plan.queues), self.plan.executors)
@@ -169,13 +193,16 @@ class Supervisor:
         self.heartbeat.draining = self.dispatch.draining = True
         self.heartbeat.poke()
         await self.claims.stop()
+        await self.scaling.stop()
         await self._give_back_strays()
         for run in reversed(self.claims.claimed):
             self.dispatch.accept([run])
         self.claims.claimed = []
         self.dispatch.release_backlog()
         self.pool.drain()
-        grace = max([_GRACE, *(run.grace for run in self.seating.heads())])
+        grace = self.plan.grace
+        if grace is None:
+            grace = max([_GRACE, *(run.grace for run in self.seating.heads())])
         log.info("worker %s drains: %d runs in progress, %g s at most", self.plan.worker, self.pool.running(), grace)
         deadline = clock.monotonic() + grace
         while self.pool.running() and not self._hurry.is_set() and clock.monotonic() < deadline:  # noqa: ASYNC110  # two conditions and a deadline
@@ -202,6 +229,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         await self.claims.stop()
+        await self.scaling.stop()
         await self.pool.stop(0.0)
         for part in (self.sweeper, self.inspections, self.loader, self.leases, self.dispatch):
             await part.stop()
@@ -225,7 +253,35 @@ class Supervisor:
         yield from self.dispatch.held()
         yield from self.outcomes.held()
 
+    def _settle(self, run: Run, verdict: Verdict) -> None:
+        self.claims.count(verdict)
+        self.outcomes.settle(run, verdict)
+
     def _lost(self, run: Run) -> None:
+        """A lease is not ours any more: somebody has taken it over, or Redis has lost its state."""
+        if run.adrift:
+            return
+        self._doubted.append(run)
+        if self._judging is None or self._judging.done():
+            self._judging = asyncio.create_task(self._judge(), name="lost leases")
+
+    async def _judge(self) -> None:
+        try:
+            await self.epoch.check()
+        except (RedisError, OSError) as error:
+            log.info("whether leases were taken over can't be told yet: %s", error)  # the next renewal finds them again
+            self._doubted.clear()
+        doubted, self._doubted = self._doubted, []
+        for run in doubted:
+            if not run.adrift:
+                self._taken_over(run)
+
+    def _state_lost(self) -> None:
+        for run in self.held():
+            run.adrift = True
+        self.heartbeat.poke()
+
+    def _taken_over(self, run: Run) -> None:
         handle = self.seating.executor_of(run)
         if handle is None:
             self.dispatch.forget(run)
@@ -238,8 +294,12 @@ class Supervisor:
         self._stop.set()
 
     async def _on_control(self, message: dict[str, Any]) -> None:
-        if message.get("type") == "inspect":
-            self.inspections.poke()
+        self.requests.hear(message)
+
+    def _asked_to_drain(self) -> None:
+        if not self._stop.is_set():
+            log.info("worker %s was asked to drain", self.plan.worker)
+            self._stop.set()
 
     def _vitals(self) -> Vitals:
         first = next(self.seating.heads(), None)

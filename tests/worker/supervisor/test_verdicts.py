@@ -94,11 +94,18 @@ def test_a_task_that_must_not_run_again_fails_as_lost() -> None:
     assert (verdict.reason, verdict.losses) == ("lost", 1)
 
 
-@pytest.mark.parametrize(("stop", "reason"), [("timeout", "timeout"), ("cancel", "cancelled")])
-def test_a_death_by_our_own_hand_is_the_deadlines(stop: StopReason, reason: str) -> None:
+@pytest.mark.parametrize(("stop", "status", "reason"), [("timeout", "failed", "timeout"), ("cancel", "canceled", "")])
+def test_a_death_by_our_own_hand_is_the_deadlines(stop: StopReason, status: str, reason: str) -> None:
     verdict = verdicts.on_executor_death(a_run(2, stop), -9)
     assert isinstance(verdict, Finish)
-    assert (verdict.status, verdict.reason, verdict.losses) == ("failed", reason, None)
+    assert (verdict.status, verdict.reason, verdict.losses) == (status, reason, None)
+
+
+@pytest.mark.parametrize("report", [{"outcome": "failed", "reason": "cancelled"}, {"outcome": "failed"}, {"outcome": "released"}])
+def test_a_run_that_was_to_be_cancelled_is_cancelled_however_it_stopped(report: dict[str, str]) -> None:
+    verdict = verdicts.on_report(a_run(stop="cancel"), report)
+    assert isinstance(verdict, Finish)
+    assert verdict.status == "canceled"
 
 
 def test_a_shutdown_burns_nothing_and_records_only_what_had_begun() -> None:

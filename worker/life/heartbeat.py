@@ -1,12 +1,17 @@
-"""`Heartbeat`: tells the fleet, and RQ's tools, that this worker is there and how it is."""
+"""`Heartbeat`: tells the fleet, RQ's tools and whoever watches its health file that this worker is there and how it is.
+
+The same round trip asks what is wanted of the worker (`Requests`), and whether Redis still has its state (`Epoch`).
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Literal
@@ -14,13 +19,20 @@ from typing import Any, Literal
 from redis.exceptions import RedisError
 
 from taskq.registry import clock
+from taskq.registry.keys import Keys
 from taskq.registry.model.worker import STATUS_FIELD, WorkerReport
+from taskq.registry.runtime.health import HealthFile
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
+from taskq.worker.life.epoch import Epoch
 from taskq.worker.loading.reports import Reports
-from taskq.worker.supervisor.sweeper import forget_worker
 
 State = Literal["starting", "idle", "busy", "draining"]
+OnAsked = Callable[[Mapping[bytes, bytes], float], list[str]]
+
+log = logging.getLogger("taskq.worker")
+# Seconds between Redis' clock and this machine's that are worth a warning.
+_SKEW = 1.0
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,11 +53,26 @@ class Heartbeat(Periodic):
 
     Args:
         server: where. ``worker``: our name. ``queues``: that we serve.
-        reports: load reports that go with it. ``vitals``: how we are.
+        reports: load reports that go with it. ``vitals``: how we are. ``epoch``: is asked along with it.
+        on_asked: is given what is asked of this worker, and when it started by its report; returns what is done with.
+        health: is written after each heartbeat while the worker is ready; None for none.
     """
 
-    def __init__(self, server: Server, worker: str, queues: Sequence[str], reports: Reports, vitals: Callable[[], Vitals]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        worker: str,
+        queues: Sequence[str],
+        reports: Reports,
+        vitals: Callable[[], Vitals],
+        *,
+        epoch: Epoch,
+        on_asked: OnAsked,
+        health: HealthFile | None = None,
+    ) -> None:
         super().__init__(server, "heartbeat", server.settings.heartbeat)
+        self._epoch, self._on_asked, self._health = epoch, on_asked, health
+        self._skewed = self._unhealthy = False
         self.worker, self._queues, self._reports, self._vitals = worker, tuple(queues), reports, vitals
         self._host = socket.gethostname()
         self._release, self._rq_release = version("taskq-fleet"), version("rq")
@@ -69,16 +96,20 @@ class Heartbeat(Periodic):
             self._started_at = self.server.now()
         fields, absent, taken = self._reports.take()
         try:
-            news = await self._write(fields, absent)
+            news, asked = await self._write(fields, absent)
         except (RedisError, OSError):
             self._reports.untake(taken)
             raise
         if news:
             # The hash was not there: it had expired in an outage, or Redis came back empty.
             self._reports.rewrite()
+        self._tell_health()
+        done = self._on_asked(asked, self._started_at) if asked else []
+        if done:
+            await self.server.redis.hdel(self.server.keys.asked(self.worker), *done)
 
-    async def _write(self, fields: dict[str, bytes], absent: list[str]) -> bool:
-        """Returns whether the worker's hash was there before and has gone."""
+    async def _write(self, fields: dict[str, bytes], absent: list[str]) -> tuple[bool, dict[bytes, bytes]]:
+        """Returns whether the worker's hash was there before and has gone, and what is asked of us."""
         names, now = self.server.keys, self.server.now()
         key, rq_key = names.worker(self.worker), names.rq_worker(self.worker)
         ttl = math.ceil(self.server.settings.worker_ttl * 2)
@@ -95,12 +126,44 @@ class Heartbeat(Periodic):
             pipe.sadd(names.rq_workers, rq_key)
             for queue in self._queues:
                 pipe.sadd(names.rq_workers_of(queue), rq_key)
+            drawn = self._epoch.ask(pipe)
+            pipe.hgetall(names.asked(self.worker))
             pipe.time()
             replies = await pipe.execute()
-        seconds, micros = replies[-1]
+        found, asked, (seconds, micros) = replies[-3:]
         self.server.observe(seconds + micros / 1e6)
+        self._look_at_clock()
+        self._epoch.answered(drawn, found)
         lost, self._wrote = self._wrote and bool(replies[0]), True
-        return lost
+        return lost, asked
+
+    @property
+    def _skew(self) -> float:
+        return self.server.now() - clock.now()
+
+    def _look_at_clock(self) -> None:
+        skewed = abs(self._skew) > _SKEW
+        if skewed and not self._skewed:
+            told = f"{abs(self._skew):.1f} s {'behind' if self._skew > 0 else 'ahead of'}"
+            log.warning("this machine's clock is %s Redis': nothing here is decided by it, but times in logs are; let NTP set it", told)
+        self._skewed = skewed
+
+    def _tell_health(self) -> None:
+        """The health file: there while runs are taken, and as old as the last heartbeat."""
+        if self._health is None:
+            return
+        try:
+            if self.state in ("idle", "busy"):
+                vitals = self._vitals()
+                told = {"worker": self.worker, "state": self.state, "revision": vitals.revision}
+                self._health.write(**told, executors=vitals.executors, running=vitals.running)
+            else:
+                self._health.remove()
+            self._unhealthy = False
+        except OSError as error:
+            if not self._unhealthy:
+                log.error("the health file can't be written: %s", error)  # noqa: TRY400  # the system says it all
+            self._unhealthy = True
 
     def _report(self, now: float) -> WorkerReport:
         vitals = self._vitals()
@@ -116,6 +179,8 @@ class Heartbeat(Periodic):
             heartbeat=now,
             started_at=self._started_at,
             release=self._release,
+            skew=round(self._skew, 3),
+            state_lost=self._epoch.lost_at,
         )
 
     def _rq_fields(self, now: float) -> Any:
@@ -136,8 +201,24 @@ class Heartbeat(Periodic):
             "total_working_time": f"{vitals.working_time:.6f}",
         }
 
+    async def stop(self) -> None:
+        await super().stop()
+        if self._health is not None:
+            with contextlib.suppress(OSError):
+                self._health.remove()
+
     async def remove(self) -> None:
         """Take the report away: the worker ends."""
         async with self.server.redis.pipeline(transaction=True) as pipe:
             forget_worker(pipe, self.server.keys, self.worker, self._queues)
             await pipe.execute()
+
+
+def forget_worker(pipe: Any, names: Keys, worker: str, queues: Iterable[str]) -> None:
+    """Queue the commands that remove all traces of a worker, ours and RQ's."""
+    key = names.rq_worker(worker)
+    pipe.zrem(names.workers, worker)
+    pipe.delete(names.worker(worker), names.asked(worker), key)
+    pipe.srem(names.rq_workers, key)
+    for queue in queues:
+        pipe.srem(names.rq_workers_of(queue), key)
