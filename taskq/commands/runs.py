@@ -13,12 +13,12 @@ from taskq.cli.options import Options, command
 from taskq.cli.session import Session, session
 from taskq.cli.tables import MANY, facts, table
 from taskq.cli.words import ago, counted, due_words, last_line, local, took
-from taskq.registry.errors import InvalidInput
+from taskq.registry.errors import InvalidInput, NotFound
 from taskq.registry.runs.cancellation import cancel_run
 from taskq.registry.runs.creation import INDEX_CAP
 from taskq.registry.runs.document import Attempt, RunDocument, read_run, read_runs
 from taskq.registry.runs.index import ended_runs, list_runs
-from taskq.registry.runs.logs import FIRST, LogLine, read_logs
+from taskq.registry.runs.logs import FIRST, LogLine, last_logs, newest_result, read_logs
 from taskq.registry.runs.retries import MAX_BATCH, Retried, retry_runs
 from taskq.registry.runs.statuses import STATUSES, TERMINAL, Status
 
@@ -128,44 +128,70 @@ def _attempt(item: Attempt) -> tuple[object, ...]:
     examples="""
     taskq logs 5f0e7c1b9a3d4e2f8b6a1c0d
     taskq logs -f 5f0e7c1b9a3d4e2f8b6a1c0d      # until it ends
+    taskq logs --tail 20 5f0e7c1b9a3d4e2f8b6a1c0d
+    taskq logs 5f0e7c1b9a3d4e2f8b6a1c0d --json | jq 'select(.fields.order == 7)'
     """,
 )
 @click.argument("run", type=RUN)
-@click.option("--follow", "-f", is_flag=True, help="Print lines as they come, until the run ends.")
-def logs_command(options: Options, *, run: str, follow: bool) -> None:
-    """Print what RUN printed and logged."""
+@click.option("--follow", "-f", is_flag=True, help="Print lines as they come, also while the run waits, until it ends.")
+@click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.  [all]")
+def logs_command(options: Options, *, run: str, follow: bool, tail: int | None) -> None:
+    """Print what RUN printed and logged, on whichever worker."""
     with session(options) as opened:
         count = 0
-        for line in _lines(opened, run, follow=follow):
+        for line in _lines(opened, run, follow=follow, tail=tail):
             count += 1
             if options.json:
                 output.line(line)
             else:
                 _print_line(line)
-        if not count:
+        if not count and tail != 0:
             status = opened.perform(read_run(opened.keys, run))["status"]
             if not options.json:
                 output.note(f"Run {run} has logged nothing; it is {status}.")
 
 
-def _lines(opened: Session, run: str, *, follow: bool) -> Iterator[LogLine]:
+def _lines(opened: Session, run: str, *, follow: bool, tail: int | None) -> Iterator[LogLine]:
     """Lines of a log; with ``follow`` until the run has ended and its last line was read."""
     after, block = FIRST, min(_BLOCK, opened.settings.socket_timeout / 2)
+    if tail is not None:
+        # With --tail 0 one as well: what is followed begins after it.
+        lines = opened.perform(last_logs(opened.keys, run, max(1, tail)))
+        yield from lines if tail else ()
+        if not follow:
+            return
+        after = lines[-1]["id"] if lines else after
     while True:
         # Asked before the lines are read: what it logged before it ended is then among them.
-        over = not follow or opened.perform(read_run(opened.keys, run))["status"] in TERMINAL
-        lines = opened.perform(read_logs(opened.keys, run, after, 0 if over else block))
+        newest = opened.perform(newest_result(opened.keys, run)) if follow else None
+        over = not follow or _has_ended(opened, run)
+        lines = opened.perform(read_logs(opened.keys, run, after, 0 if over else block, newest))
         yield from lines
         if over:
             return
         after = lines[-1]["id"] if lines else after
 
 
+def _has_ended(opened: Session, run: str) -> bool:
+    try:
+        return opened.perform(read_run(opened.keys, run))["status"] in TERMINAL
+    except NotFound:
+        return True  # its record has expired; its log may live on
+
+
 def _print_line(line: LogLine) -> None:
     stamp = (local(line["at"]) or "")[-8:]
     level = line["level"]
     color = {"ERROR": "red", "CRITICAL": "red", "WARNING": "yellow"}.get(level)
-    click.echo(f"{click.style(stamp, dim=True)} {click.style(level.ljust(7), fg=color)} {output.printable(line['text'])}")
+    said = {"logger": line["logger"], **line["fields"]} if line["logger"] else line["fields"]
+    first, *more = output.printable(line["text"]).split("\n")
+    # Beside the message, not behind a traceback.
+    fields = "".join(click.style(f" {output.printable(f'{name}={_brief(value)}')}", dim=True) for name, value in said.items())
+    click.echo("\n".join([f"{click.style(stamp, dim=True)} {click.style(level.ljust(7), fg=color)} {first}{fields}", *more]))
+
+
+def _brief(value: object) -> str:
+    return value if isinstance(value, str) and value and not any(letter in value for letter in ' "=\n') else output.to_json(value)
 
 
 @command("cancel", examples="taskq cancel 5f0e7c1b9a3d4e2f8b6a1c0d")
