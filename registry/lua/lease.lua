@@ -1,4 +1,4 @@
--- A run's lease: whether `token` holds it, and what ends with it. Needs time.lua, and `rq` (RQ's prefix).
+-- A run's lease: who owns it if `token` holds it, and what ends with it. Needs time.lua, and `rq` (RQ's prefix).
 -- KEYS[1] is the zset of leases, KEYS[2] the hash of leases in each script that includes this.
 local function holds(run, token, only_expired)
   local lease = redis.call('HGET', KEYS[2], run)
@@ -7,9 +7,11 @@ local function holds(run, token, only_expired)
   end
   if only_expired then
     local expiry = redis.call('ZSCORE', KEYS[1], run)
-    return expiry and tonumber(expiry) < now_ms
+    if not expiry or tonumber(expiry) >= now_ms then
+      return false
+    end
   end
-  return true
+  return string.match(lease, '^%d+|([^|]*)|')
 end
 
 local function end_lease(run, token, queue)

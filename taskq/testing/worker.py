@@ -29,6 +29,7 @@ from taskq.worker.runs import verdicts
 from taskq.worker.runs.recording import finish_args, log_commands, log_lines, release_args
 from taskq.worker.runs.run import Run, claimed_runs
 from taskq.worker.runs.statistics import count
+from taskq.worker.runs.statistics import count
 from taskq.worker.runs.verdicts import Finish, Verdict
 
 if TYPE_CHECKING:

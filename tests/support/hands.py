@@ -57,9 +57,10 @@ def claim(redis: Redis, keys: Keys, count: int = 1, queue: str = "default", leas
     """Claim runs as the worker `WORKER`."""
     names = [keys.leases, keys.lease, keys.fence, keys.revision, keys.rq_queue(queue)]
     reply = scripts.load("claim").call(redis, names, [WORKER, lease, count, keys.rq])
+    rows = [(*row, b"1", *[b""] * 5)[:11] if len(row) == 5 else row for row in reply[2:]]
     return [
-        Claimed(run.decode(), token.decode(), attempt, task.decode(), load_params(data), pin.decode(), limit.decode(), cause.decode())
-        for _, run, token, attempt, task, data, pin, limit, cause, _ in reply[2:]
+        Claimed(run.decode(), token.decode(), int(attempt), task.decode(), load_params(data), pin.decode(), limit.decode(), cause.decode())
+        for _, run, token, task, data, attempt, pin, limit, cause, *_ in rows
     ]
 
 
@@ -80,8 +81,9 @@ def finish(
     status = "failed" if reason else "finished"
     value = "" if reason else base64.b64encode(codec.dumps(result)).decode()
     trace = base64.b64encode(zlib.compress(traceback.encode())).decode() if traceback else ""
-    row = [claimed.run, claimed.token, keys.queue_name(queue), status, version, reason, error, ttl, value, trace, "1.5", "", "", ""]
-    (word,) = scripts.load("finish").call(redis, [keys.leases, keys.lease, keys.events], [keys.rq, keys.prefix, WORKER, *row])
+    group = [keys.queue_name(queue), status, version, reason, error, trace, ttl, "", "1", "", "", "", "", ""]
+    args = [keys.rq, keys.prefix, WORKER, 1, 1, *group, 1, claimed.run, claimed.token, "1.5", value]
+    (word,) = scripts.load("finish").call(redis, [keys.leases, keys.lease, keys.events], args) or [b"ok"]
     return str(word.decode())
 
 

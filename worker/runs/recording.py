@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from taskq.registry.keys import Keys
@@ -11,35 +11,65 @@ from taskq.registry.model.event import RunEventType, run_event
 from taskq.registry.model.spec import Spec
 from taskq.registry.settings import Settings
 from taskq.worker.runs.run import Run
+from taskq.worker.runs.statistics import Counts, stats_args
 from taskq.worker.runs.verdicts import Finish, Release, attempt_record, stored_result, stored_traceback
 
 _EVENTS: dict[str, RunEventType] = {"finished": "succeeded", "failed": "failed", "canceled": "cancelled"}
 _DEFAULT = Spec.model_validate({})
 _PARTS = 3
+# Values of one run among the arguments of finish.lua.
+_ROW = 5
+# Stands for a run's id in an event that is made for many runs; no JSON string escapes any of it, no other text holds it.
+_ANY_RUN = "run-3f6d1c5e9b7a4e0d"
 
 LogLine = tuple[str, str, str, str]
 """A line of a log: the run, when, its level, its text."""
 
 
-def finish_args(run: Run, finish: Finish, settings: Settings) -> list[Any]:
-    """One run's arguments of ``finish.lua``."""
-    started = run.started_at or run.claimed_at
+def finish_args(
+    items: Iterable[tuple[Run, Finish]], settings: Settings, *, only_expired: bool = False, counts: Counts | None = None
+) -> list[Any]:
+    """The arguments of ``finish.lua`` from the number of groups on.
+
+    What outcomes have in common, nearly all of it for runs of one task, is sent and worked out once.
+
+    Args:
+        items: the outcomes. ``settings``: of the process.
+        only_expired: they are recorded only where their leases have expired.
+        counts: further counts for the statistics, or None.
+    """
+    groups: dict[tuple[Any, ...], int] = {}
+    common: list[Any] = []
+    rows: list[Any] = []
+    for run, finish in items:
+        key = (
+            run.task, run.version, run.origin, run.attempt, run.cause, run.noted, id(run.spec),
+            finish.status, finish.reason, finish.error, finish.traceback, finish.losses,
+        )  # fmt: skip
+        number = groups.get(key)
+        if number is None:
+            number = groups[key] = len(groups) + 1
+            common += _group(run, finish, settings, only_expired=only_expired)
+        rows += (number, run.id, run.token, f"{run.started_at or run.claimed_at:.6f}", stored_result(finish.result))
+    return [len(groups), len(rows) // _ROW, *common, *rows, *(stats_args(counts) if counts else ())]
+
+
+def _group(run: Run, finish: Finish, settings: Settings, *, only_expired: bool) -> list[Any]:
     status = _EVENTS[finish.status]
+    begun = () if run.noted or not run.began else event_parts("started", run, settings)
     return [
-        run.id,
-        run.token,
         run.origin,
         finish.status,
         run.version or "",
         finish.reason,
         finish.error,
-        kept_for(run.spec, finish, settings),
-        stored_result(finish.result),
         stored_traceback(finish.traceback),
-        f"{started:.6f}",
-        "",
+        kept_for(run.spec, finish, settings),
         "" if finish.losses is None else finish.losses,
-        event_of(status, run, settings, status=status, reason=finish.reason, error=finish.error),
+        "1" if run.noted else "",
+        "1" if only_expired else "",
+        *(begun or ("", "")),
+        *event_parts(status, run, settings, status=status, reason=finish.reason, error=finish.error),
     ]
 
 
@@ -86,18 +116,26 @@ def kept_for(spec: Spec | None, finish: Finish, settings: Settings) -> int:
 
 def event_of(kind: RunEventType, run: Run, settings: Settings, **data: str) -> str:
     """The body of a run's event, '' where none is published; empty fields are left out."""
-    if settings.events == "off":
-        return ""
-    return run_event(
+    head, tail = event_parts(kind, run, settings, **data)
+    return head and head + run.id + tail
+
+
+def event_parts(kind: RunEventType, run: Run, settings: Settings, **data: str) -> tuple[str, str]:
+    """The body of an event up to the run's id, and from there on: the same for all runs alike; '' twice for no event."""
+    if settings.events == "off" or (kind == "started" and settings.events != "all"):
+        return "", ""
+    body = run_event(
         kind,
         namespace=settings.namespace,
         task=run.task,
-        run=run.id,
+        run=_ANY_RUN,
         version=run.version or None,
         attempt=run.attempt,
         cause=run.cause,
         **{name: value for name, value in data.items() if value},
     )
+    head, _, tail = body.partition(_ANY_RUN)
+    return head, tail
 
 
 def log_lines(run: Run, lines: Any) -> Iterator[LogLine]:

@@ -20,6 +20,8 @@ class Breach(NamedTuple):
 
 
 StopReason = Literal["timeout", "cancel", "shutdown", "lost"]
+# Fields of the shortest row of a claim.
+_SHORT = 5
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +41,8 @@ class Run:
         number: what its executor knows it by; 0 if none does.
         deadline: when it is late or its next stop is due, monotonic. ``stage``, ``asked``: how far its stop is, and since when.
         began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.
-        noted: its version was written to the job.
+        took: how long its executor said that it took, in seconds, or None.
+        noted: its version and RQ's execution of it were written, or are on their way.
         stop: why it is being stopped, or None. ``why``: what was given as the reason of a cancel.
         adrift: Redis has lost its state, and this run with it: it goes on, and nobody will hear of its outcome.
         breach: the limit that it died of, or None.
@@ -70,6 +73,7 @@ class Run:
     asked: float = 0.0
     began: float = 0.0
     started_at: float = 0.0
+    took: float | None = None
     noted: bool = False
     stop: StopReason | None = None
     breach: Breach | None = None
@@ -92,26 +96,29 @@ class Run:
 
 def claimed_runs(reply: Sequence[Any], queues: Sequence[str], keys: Keys) -> list[Run]:
     """The runs in a reply of ``claim.lua``; ``queues`` are those that it was asked for, in their order."""
-    return [_claimed(fields, queues, keys, reply[1] / 1000) for fields in reply[2:]]
+    now, origins, tasks = reply[1] / 1000, [keys.queue_name(queue) for queue in queues], dict[bytes, str]()
+    runs = []
+    for fields in reply[2:]:
+        index, run, token, task, data = fields[:_SHORT]
+        name = tasks.get(task)
+        if name is None:
+            name = tasks[task] = task.decode("utf-8", "replace")
+        made = Run(run.decode(), token.decode(), queues[index - 1], origins[index - 1], name, 1, data, claimed_at=now)
+        if len(fields) > _SHORT:
+            _complete(made, fields[_SHORT:])
+        runs.append(made)
+    return runs
 
 
-def _claimed(fields: Sequence[Any], queues: Sequence[str], keys: Keys, now: float) -> Run:
-    index, run, token, attempt, task, data, pin, limit, cause, losses = fields
-    queue = queues[index - 1]
-    return Run(
-        id=run.decode(),
-        token=token.decode(),
-        queue=queue,
-        origin=keys.queue_name(queue),
-        task=task.decode("utf-8", "replace"),
-        attempt=int(attempt),
-        data=data,
-        pin=_whole(pin),
-        limit=float(limit) if limit else None,
-        cause=cause.decode("utf-8", "replace") if cause else None,
-        losses=_whole(losses) or 0,
-        claimed_at=now,
-    )
+def _complete(run: Run, fields: Sequence[bytes]) -> None:
+    """What is to be said only of runs that are no simple first attempt."""
+    attempt, pin, limit, cause, losses, retries = fields
+    run.attempt = int(attempt)
+    run.pin = _whole(pin)
+    run.limit = float(limit) if limit else None
+    run.cause = cause.decode("utf-8", "replace") if cause else None
+    run.losses = _whole(losses) or 0
+    run.retries = _whole(retries) or 0
 
 
 def _whole(text: bytes) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 from taskq.registry import clock
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
+from taskq.worker.runs.recording import event_of
 from taskq.worker.runs.run import Run
 
 log = logging.getLogger("taskq.worker")
@@ -18,9 +19,11 @@ _NOTE_AFTER = 0.1
 
 
 class Leases(Loop):
-    """Renews each ``lease_renew``, and in between notes the versions of runs that have been in progress for 100 ms.
+    """Renews each ``lease_renew``, and in between notes runs that have been in progress for 100 ms: their version, and RQ's execution.
 
-    Short runs so cost no call; their version is recorded with their outcome.
+    Short runs so cost no call; their version is recorded with their outcome, and nobody could have seen their execution. A run is
+    marked as noted before the call, so that its outcome leaves nothing of that behind, whichever of the two is first at the server: where
+    it is the outcome, there is no lease to renew.
 
     Args:
         server: where. ``held``: all runs whose lease is ours. ``heads``: those in progress.
@@ -51,9 +54,10 @@ class Leases(Loop):
             batch = runs[at : at + _BATCH]
             args: list[Any] = [keys.rq, int(self.server.settings.lease * 1000)]
             for run in batch:
-                args += (run.id, run.token, run.version if run.began else "")
-            lost = set(await self.server.call("renew", [keys.leases, keys.lease], args))
+                new = run.began > 0 and not run.noted
+                args += (run.id, run.token, run.version if run.began else "", event_of("started", run, self.server.settings) if new else "")
+                run.noted = run.noted or new
+            lost = set(await self.server.call("renew", [keys.leases, keys.lease, keys.events], args))
             for run in batch:
-                run.noted = run.noted or run.began > 0
                 if run.token.encode() in lost:
                     self._on_lost(run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
@@ -16,6 +16,7 @@ from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server, is_outage
 from taskq.worker.runs.recording import event_of, finish_args, kept_for, release_args
 from taskq.worker.runs.run import Run
+from taskq.worker.runs.statistics import Counts, count
 from taskq.worker.runs.verdicts import Finish, Release, Verdict
 from taskq.worker.supervisor.logs import Logs
 
@@ -23,19 +24,37 @@ log = logging.getLogger("taskq.worker")
 _BATCH = 128
 _BATCH_BYTES = 4_000_000
 _FULL = ("OOM", "MISCONF", "NOREPLICAS")
+# Outcomes that Redis has not confirmed, and bytes of theirs, beyond which nothing more is claimed.
+_MOST, _MOST_BYTES = 2_000, 64_000_000
 
 Item = tuple[Run, Verdict]
+
+
+class Rider(Protocol):
+    """Who may claim in the call that records outcomes."""
+
+    def board(self) -> tuple[Sequence[str], int] | None:
+        """The keys of the queues and how many runs it would take now, or None; after the former `landed` is called."""
+
+    def landed(self, reply: list[Any] | None) -> None:
+        """What claim.lua would have returned; None if the call failed."""
 
 
 class Outcomes(Loop):
     """Records outcomes with finish.lua and gives runs back with release.lua.
 
     Both check the lease's token, so that sending again after a lost reply does no harm. What was settled while a call is
-    under way leaves with the next one. An item that Redis refuses by itself is dropped with a line in the log; its lease then
-    expires, and the run is swept like any lost one.
+    under way leaves with the next one, so that batches grow with the load, and nothing waits for company. An item that Redis refuses by
+    itself is dropped with a line in the log; its lease then expires, and the run is swept like any lost one.
+
+    Statistics are written by the same call, if it recorded all of its outcomes. If it did not, the server has counted none of
+    them, and those that it did record are counted with the next call.
 
     Args:
         server: where to. ``worker``: our name. ``logs``: written before the outcome of the run that they belong to.
+
+    Attributes:
+        rider: if it has room for runs when outcomes leave, one call does both (cycle.lua).
     """
 
     def __init__(self, server: Server, worker: str, logs: Logs) -> None:
@@ -43,15 +62,19 @@ class Outcomes(Loop):
         self._worker, self._logs = worker, logs
         self._settings = server.settings
         self._pending: list[Item] = []
+        self._bytes = 0
+        self._uncounted: Counts = {}
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self.rider: Rider | None = None
         self.succeeded = self.failed = 0
         self.working_time = 0.0
 
     def settle(self, run: Run, verdict: Verdict) -> None:
         """Take in a verdict; it leaves soon."""
         self._pending.append((run, verdict))
+        self._bytes += _size(verdict)
         self._empty.clear()
         self._wake.set()
 
@@ -62,6 +85,10 @@ class Outcomes(Loop):
     def unconfirmed(self) -> int:
         """How many these are."""
         return len(self._pending)
+
+    def full(self) -> bool:
+        """Whether so much is held that no more runs should be begun."""
+        return len(self._pending) >= _MOST or self._bytes >= _MOST_BYTES
 
     async def flushed(self, seconds: float) -> bool:
         """Waits until nothing is pending, at most so long; returns whether that is so."""
@@ -75,23 +102,24 @@ class Outcomes(Loop):
     async def run(self) -> None:
         while True:
             # First what an outage has interrupted: nobody rings for it again.
-            while self._pending:
+            while self._pending or self._uncounted:
                 batch = self._cut()
-                await self._logs.flush()
+                await self._logs.flush(run.id for run, _ in batch)
                 await self._send(batch)
                 del self._pending[: len(batch)]
+                self._bytes -= sum(_size(verdict) for _, verdict in batch)
             self._empty.set()
             await self._wake.wait()
             self._wake.clear()
 
     def _cut(self) -> list[Item]:
-        size, count = 0, 0
+        size, items = 0, 0
         for _, verdict in self._pending[:_BATCH]:
-            size += len(verdict.result) + len(verdict.traceback) if isinstance(verdict, Finish) else 0
-            if count and size > _BATCH_BYTES:
+            size += _size(verdict)
+            if items and size > _BATCH_BYTES:
                 break
-            count += 1
-        return self._pending[:count]
+            items += 1
+        return self._pending[:items]
 
     async def _send(self, batch: Sequence[Item]) -> None:
         try:
@@ -108,32 +136,67 @@ class Outcomes(Loop):
     async def _write(self, batch: Sequence[Item]) -> None:
         finishes = [(run, verdict) for run, verdict in batch if isinstance(verdict, Finish)]
         releases = [(run, verdict) for run, verdict in batch if isinstance(verdict, Release)]
-        keys = self.server.keys
-        if finishes:
-            args: list[Any] = [keys.rq, keys.prefix, self._worker]
-            for run, finish in finishes:
-                args += finish_args(run, finish, self._settings)
-            replies = await self.server.call("finish", [keys.leases, keys.lease, keys.events], args)
-            self._count(finishes, replies)
+        if finishes or self._uncounted:
+            await self._finish(finishes)
         if releases:
-            args = [keys.rq, keys.prefix]
-            for run, release in releases:
-                args += release_args(run, release, self._settings, worker=self._worker, now=self.server.now())
-            names = [keys.leases, keys.lease, keys.parked_tasks, keys.events, keys.scheduler_runs, keys.scheduler_wake]
-            replies = await self.server.call("release", names, args)
-            for (run, _), reply in zip(releases, replies, strict=True):
-                if reply == b"stale":
-                    log.info("run %s can't be given back: its lease is not ours any more", run.id)
+            await self._release(releases)
 
-    def _count(self, finishes: Sequence[tuple[Run, Finish]], replies: Sequence[bytes]) -> None:
-        for (run, finish), reply in zip(finishes, replies, strict=True):
+    async def _finish(self, finishes: Sequence[tuple[Run, Finish]]) -> None:
+        counts = {key: dict(fields) for key, fields in self._uncounted.items()}
+        if self._settings.stats:
+            count(finishes, counts)
+        words = await self._call(finish_args(finishes, self._settings, counts=counts))
+        self._uncounted = {} if not words else self._uncounted
+        self._note(finishes, words)
+
+    async def _call(self, args: list[Any]) -> list[bytes]:
+        """Record, and take runs along where there is room for some; returns what finish.lua does."""
+        keys = self.server.keys
+        boarded = self.rider.board() if self.rider is not None else None
+        if self.rider is None or boarded is None:
+            replies: list[bytes] = await self.server.call(
+                "finish", [keys.leases, keys.lease, keys.events], [keys.rq, keys.prefix, self._worker, *args]
+            )
+            return replies
+        queues, wanted = boarded
+        claimed: list[Any] | None = None
+        try:
+            lease = int(self._settings.lease * 1000)
+            names = [keys.leases, keys.lease, keys.fence, keys.revision, keys.events, *queues]
+            replies, claimed = await self.server.call("cycle", names, [keys.rq, keys.prefix, self._worker, lease, wanted, *args])
+        finally:
+            self.rider.landed(claimed)
+        return replies
+
+    async def _release(self, releases: Sequence[tuple[Run, Release]]) -> None:
+        keys = self.server.keys
+        args: list[Any] = [keys.rq, keys.prefix]
+        for run, release in releases:
+            args += release_args(run, release, self._settings, worker=self._worker, now=self.server.now())
+        names = [keys.leases, keys.lease, keys.parked_tasks, keys.events, keys.scheduler_runs, keys.scheduler_wake]
+        replies = await self.server.call("release", names, args)
+        for (run, release), reply in zip(releases, replies, strict=True):
             if reply == b"stale":
-                log.warning("the outcome of run %s is refused as stale: another worker has taken it over", run.id)
-            elif reply == b"ok":
+                log.info("run %s can't be given back: its lease is not ours any more", run.id)
+            elif self._settings.stats:
+                count([(run, release)], self._uncounted)
+
+    def _note(self, finishes: Sequence[tuple[Run, Finish]], words: Sequence[bytes]) -> None:
+        """What has become of outcomes that were sent; no ``words``: all are recorded, and counted in the statistics."""
+        now = clock.monotonic()
+        for at, (run, finish) in enumerate(finishes):
+            word = words[at] if words else b"ok"
+            if word == b"ok":
                 if run.began:
-                    self.working_time += max(0.0, clock.monotonic() - run.began)
+                    self.working_time += max(0.0, now - run.began)
                 self.succeeded += finish.status == "finished"
                 self.failed += finish.status == "failed"
+                if words and self._settings.stats:
+                    count([(run, finish)], self._uncounted)
+            elif word == b"stale":
+                log.warning("the outcome of run %s is refused as stale: another worker has taken it over", run.id)
+            elif word != b"done":
+                log.error("the outcome of run %s is refused and dropped: %s", run.id, word.decode("utf-8", "replace"))
 
     def ttl(self, spec: Spec | None, finish: Finish) -> int:
         """How long an outcome is kept, in whole seconds."""
@@ -142,3 +205,7 @@ class Outcomes(Loop):
     def event(self, kind: RunEventType, run: Run, **data: str) -> str:
         """The body of a run's event, '' where none is published; empty fields are left out."""
         return event_of(kind, run, self._settings, **data)
+
+
+def _size(verdict: Verdict) -> int:
+    return len(verdict.result) + len(verdict.traceback) if isinstance(verdict, Finish) else 0

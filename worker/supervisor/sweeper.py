@@ -23,7 +23,9 @@ from taskq.registry.runs.later import MAX_MOVED, move_due
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs import verdicts
+from taskq.worker.runs.recording import finish_args
 from taskq.worker.runs.run import Run
+from taskq.worker.runs.statistics import count
 from taskq.worker.runs.verdicts import Finish, Release
 from taskq.worker.supervisor.outcomes import Outcomes
 
@@ -147,26 +149,12 @@ class Sweeper(Periodic):
         names = self.server.keys
         record = self._snapshot.tasks.get(lease.task)
         run = self._as_run(lease)
-        args: list[Any] = [
-            names.rq,
-            names.prefix,
-            lease.worker,
-            lease.run,
-            lease.token,
-            lease.origin,
-            finish.status,
-            lease.version or "",
-            finish.reason,
-            finish.error,
-            self._outcomes.ttl(record.spec if record else None, finish),
-            "",
-            "",
-            f"{lease.started_at or self.server.now():.6f}",
-            "1" if only_expired else "",
-            finish.losses or "",
-            self._outcomes.event("failed", run, status="failed", reason=finish.reason, error=finish.error),
-        ]
-        await self.server.call("finish", [names.leases, names.lease, names.events], args)
+        run.spec = record.spec if record else None
+        run.started_at = lease.started_at or self.server.now()
+        items = [(run, finish)]
+        counts = count(items) if self.server.settings.stats else None
+        args = finish_args(items, self.server.settings, only_expired=only_expired, counts=counts)
+        await self.server.call("finish", [names.leases, names.lease, names.events], [names.rq, names.prefix, lease.worker, *args])
 
     async def _release(self, leases: Sequence[Expired], release: Release, *, only_expired: bool) -> None:
         names = self.server.keys
@@ -212,6 +200,7 @@ class Sweeper(Periodic):
             data=b"",
             cause=lease.cause,
             version=lease.version or 0,
+            noted=True,  # whether its execution was written is not known: what is not there is deleted in vain
         )
 
     async def _strayed(self, *, check: bool) -> None:
