@@ -14,6 +14,7 @@ from taskq.worker.pool.deadlines import Deadlines
 from taskq.worker.pool.handle import Handle, Left, VersionKey, Watcher
 from taskq.worker.pool.recycling import Wear
 from taskq.worker.pool.seats import Seats
+from taskq.worker.resources.guard import Guard
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
 
@@ -51,6 +52,7 @@ class Pool:
     Attributes:
         seats: where executors are given runs.
         standby: one more, that has a version loaded because all others were busy; the first seat that falls empty gets it.
+        guard: holds runs to their limits; None where there are none to hold.
         stopping: no executor is replaced any more.
     """
 
@@ -59,6 +61,7 @@ class Pool:
         self._environment = executor_environment(settings)
         self.seats = Seats(count, wear or Wear(), spawn=lambda: self.spawn(self), standby=self._take_standby, seated=self._seated)
         self.standby: Handle | None = None
+        self.guard: Guard | None = None
         self.listener: Listener | None = None
         self.deadlines = Deadlines(lambda: self._all)
         self._all: set[Handle] = set()
@@ -71,6 +74,8 @@ class Pool:
     async def start(self, listener: Listener) -> None:
         """Fill all seats."""
         self.listener = listener
+        if self.guard is not None:
+            self.guard.start()
         await self.seats.fill()
         self._housekeep()
 
@@ -89,6 +94,8 @@ class Pool:
         for handle in list(self._all):
             handle.kill()
         await self._empty_within(5.0)
+        if self.guard is not None:
+            await self.guard.close()
         self._reap()
         if self._timer:
             self._timer.cancel()
@@ -128,6 +135,8 @@ class Pool:
         finally:
             self._starting.discard(process.pid)
         self._all.add(handle)
+        if self.guard is not None and watcher is self:
+            await self.guard.settle(handle)
         return handle
 
     def forget(self, handle: Handle) -> None:
@@ -166,6 +175,8 @@ class Pool:
         self.deadlines.watch(handle)
 
     def finished(self, handle: Handle, run: Run, report: dict[str, Any]) -> None:
+        if self.guard is not None:
+            self.guard.finished(handle, run)
         if self.seats.count_runs:
             self.seats.ran(handle)
         if self.listener is not None:
@@ -181,6 +192,8 @@ class Pool:
 
     def gone(self, handle: Handle, returncode: int, left: list[Left]) -> None:
         self.forget(handle)
+        if self.guard is not None:
+            self.guard.gone(handle, returncode)
         if handle is self.standby:
             self.standby = None
         if self.seats.vacate(handle) and not self.stopping:

@@ -108,7 +108,7 @@ class Seating:
     # -- who gets it ---------------------------------------------------------------------------------------
     def pick(self, run: Run, version: VersionKey, lane: Lane = ALONE) -> Handle | None:
         """An executor for a run of this version; None if there is none."""
-        run.solo = bool(self._suspects) and run.id in self._suspects
+        run.solo = (run.spec is not None and run.spec.resources is not None) or (bool(self._suspects) and run.id in self._suspects)
         if lane.name and not run.solo:
             return self._pick_together(version, lane)
         found = self._pick_alone(version, spread=run.solo)
@@ -118,6 +118,16 @@ class Seating:
         elif not any(handle.lanes.alone for handle in self._pool.seated()):
             self._refused_at = clock.monotonic()
         return found
+
+    def confine(self, handle: Handle, run: Run) -> None:
+        """It is about to be sent there: where it has limits, they are set."""
+        if run.solo and self._pool.guard is not None:
+            self._pool.guard.begin(handle, run)
+
+    def release(self, handle: Handle, run: Run) -> None:
+        """It could not be sent."""
+        if run.solo and self._pool.guard is not None:
+            self._pool.guard.finished(handle, run)
 
     def _pick_alone(self, version: VersionKey, *, spread: bool) -> Handle | None:
         """One that is free, best one that has the version; for short runs else the one with the fewest."""

@@ -11,6 +11,7 @@ death of its executor    one more loss: front of the queue; the third: failed, `
 an expired lease         the same, recorded as ``worker_lost``
 our SIGKILL at the       failed, ``timeout``, or tried again by policy
 deadline
+a limit of resources     failed, ``oom`` (or ``killed``), or tried again by policy; no loss
 `taskq cancel`           cancelled, also where it had to be killed; succeeded if that was faster
 shutdown                 front of the queue, no attempt burned
 =======================  ===========================================================================================
@@ -132,6 +133,8 @@ def on_executor_death(run: Run, returncode: int) -> Verdict:
         return on_failure(run, Finish("failed", "timeout", late))
     if run.stop == "cancel":
         return on_cancel(run, error=f"killed: it did not stop within {run.grace:g} s after it was cancelled")
+    if run.breach is not None:
+        return on_failure(run, Finish("failed", *run.breach))
     return on_loss(run.losses, run.spec, "executor_died", describe_exit(returncode))
 
 

@@ -115,9 +115,11 @@ class Dispatch:
             self._arm()
             return None
         self._loader.give(handle, entry)
+        self._seating.confine(handle, run)
         try:
             handle.run(run)
         except ProtocolError as error:
+            self._seating.release(handle, run)
             return Finish("failed", "invalid_parameters", str(error))
         entry.users += 1
         if handle.runs > 1:
@@ -170,7 +172,7 @@ class Dispatch:
         self._next()
 
     def _lost_with_executor(self, run: Run, fate: Fate, returncode: int) -> Verdict:
-        if fate is Fate.CRASHED or run.stop is not None:
+        if fate is Fate.CRASHED or run.stop is not None or run.breach is not None:
             return verdicts.on_executor_death(run, returncode)
         if fate is Fate.WAITED:
             return verdicts.HAND_BACK

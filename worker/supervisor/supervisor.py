@@ -30,6 +30,7 @@ from taskq.worker.loading.reports import Reports
 from taskq.worker.loading.trials import Trials
 from taskq.worker.pool.pool import Pool
 from taskq.worker.pool.seating import Seating
+from taskq.worker.resources.guard import Guard
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Verdict
 from taskq.worker.supervisor.claims import Claims
@@ -65,6 +66,7 @@ class Supervisor:
         self.snapshot, self.catalog, self.reports = Snapshot(), Catalog(), Reports()
         self.pool = Pool(settings, plan.executors, reap_orphans=plan.dedicated, wear=plan.wear)
         self.seating = Seating(self.pool)
+        self.pool.guard = self.guard = Guard(settings.limits_by, plan.worker)
         self.epoch = Epoch(server, self._state_lost)
         self.heartbeat = Heartbeat(
             server,

@@ -1,0 +1,142 @@
+"""Control groups of version 1: a hierarchy for memory, one for pids, one for cpu, and a group of the same name in each."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from taskq.registry.model.resources import Resources
+from taskq.worker.resources.backend import OnBreach, out_of_memory
+from taskq.worker.resources.group import Group, clear_litter, folder_name
+from taskq.worker.runs.run import Breach
+
+NAME = "cgroup v1"
+_NEEDED = ("memory", "pids")
+_PERIOD = 100_000  # microseconds
+_SWAPPED = "memory.memsw."
+
+
+def open_v1(folders: Mapping[str, Path], worker: str) -> Version1 | str:
+    """The backend, or why there is none.
+
+    Args:
+        folders: this process's group in each hierarchy. ``worker``: our name.
+    """
+    bases = {name: Group(folders[name]) for name in (*_NEEDED, "cpu") if name in folders}
+    missing = [name for name in _NEEDED if name not in bases]
+    if missing:
+        return f"version 1 has no controller for {' and '.join(missing)} here"
+    shut = [str(base.path) for base in bases.values() if not base.writable()]
+    if shut:
+        return f"version 1: {shut[0]} is not writable"
+    try:
+        return Version1(bases, folder_name(worker))
+    except OSError as error:
+        return f"version 1: {error}"
+
+
+class Version1:
+    """See `Backend`. Made by `open_v1`."""
+
+    name = NAME
+
+    def __init__(self, bases: Mapping[str, Group], folder: str) -> None:
+        for base in bases.values():
+            clear_litter(base, folder)
+        self._roots = {name: base.below(folder) for name, base in bases.items()}
+        self.enforces = tuple(bases)
+        self.lacks = "" if "cpu" in bases else "version 1 has no controller for cpu here"
+        for root in self._roots.values():
+            root.make()
+
+    def cell(self, pid: int) -> Version1Cell:
+        groups = {name: root.below(str(pid)) for name, root in self._roots.items()}
+        for group in groups.values():
+            group.make()
+            group.add(pid)
+        return Version1Cell(pid, groups)
+
+    def close(self) -> bool:
+        removed = [root.remove() for root in self._roots.values()]  # each of them, also after one that could not be
+        return all(removed)
+
+
+class Version1Cell:
+    """See `Cell`."""
+
+    def __init__(self, pid: int, groups: Mapping[str, Group]) -> None:
+        self._pid, self._groups = pid, groups
+        self._memory, self._pids = groups["memory"], groups["pids"]
+        self._limits = Resources()
+        self._before: set[int] = set()
+        self._kills = 0
+
+    def begin(self, limits: Resources, on_breach: OnBreach) -> None:
+        del on_breach  # the kernel holds all of them
+        self._limits = limits
+        self._before = {self._pid, *self._pids.processes()}
+        self._kills = self._oom_kills()
+        if limits.memory is not None:
+            self._limit_memory(limits.memory)
+        if limits.pids is not None:
+            self._pids.write("pids.max", self._pids.number("pids.current") + limits.pids)
+        if limits.cpu is not None and "cpu" in self._groups:
+            self._limit_cpu(limits.cpu)
+
+    def _limit_memory(self, size: int) -> None:
+        # What is cached of files can be taken back, so it counts neither before the run nor in it.
+        cached = self._memory.field("memory.stat", "total_inactive_file") + self._memory.field("memory.stat", "total_active_file")
+        kinds = ["memory."] + ([_SWAPPED] if self._memory.has(f"{_SWAPPED}limit_in_bytes") else [])
+        for kind in kinds:  # that with swap can't be the lower one
+            used = self._memory.number(f"{kind}usage_in_bytes")
+            try:
+                self._memory.write(f"{kind}limit_in_bytes", max(used - cached, 0) + size)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                self._memory.write(f"{kind}limit_in_bytes", used + size)  # the cache could not be taken back so far
+
+    def _limit_cpu(self, cores: float) -> None:
+        group = self._groups["cpu"]
+        group.write("cpu.cfs_period_us", _PERIOD)
+        try:
+            group.write("cpu.cfs_quota_us", round(cores * _PERIOD))
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise  # EINVAL: a group above us has less, and that holds
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):
+            self._pids.write("pids.max", 0)  # nothing that is to be killed forks any more
+        self._pids.kill(spared=self._before)
+        self._lift()
+
+    def _lift(self) -> None:
+        lifted = [(self._memory, f"{_SWAPPED}limit_in_bytes"), (self._memory, "memory.limit_in_bytes")]
+        lifted += [(self._groups["cpu"], "cpu.cfs_quota_us")] if "cpu" in self._groups else []
+        for group, name in lifted:
+            with contextlib.suppress(OSError):
+                group.write(name, -1)
+        with contextlib.suppress(OSError):
+            self._pids.write("pids.max", "max")
+
+    def breach(self, returncode: int) -> Breach | None:
+        if self._limits.memory is None or returncode != -signal.SIGKILL or self._oom_kills() <= self._kills:
+            return None
+        return out_of_memory(self._limits)
+
+    def _oom_kills(self) -> int:
+        try:
+            return self._memory.field("memory.oom_control", "oom_kill")
+        except OSError:
+            return 0
+
+    def remove(self) -> bool:
+        with contextlib.suppress(OSError):
+            self._pids.write("pids.max", 0)
+        self._pids.kill()
+        removed = [group.remove() for group in self._groups.values()]
+        return all(removed)
