@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-
 import click
 
 from taskq.cli import output
 from taskq.cli.configuration import settings_of
+from taskq.cli.logs import log_options, start_log
 from taskq.cli.options import Options, command
 from taskq.cli.session import session
 from taskq.cli.tables import MANY, table
@@ -18,8 +16,6 @@ from taskq.cli.words import ago, local
 from taskq.producer import scheduler
 from taskq.producer.scheduler.listing import read_schedules
 from taskq.registry.runtime.schedulers import live_schedulers
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 @command(
@@ -31,14 +27,15 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
     """,
 )
 @click.option("--name", metavar="X", help="Name of this scheduler.  [made from host and pid]")
-@click.option("--verbose", "-v", is_flag=True, help="Log details as well.")
-def scheduler_command(options: Options, *, name: str | None, verbose: bool) -> None:
+@log_options
+def scheduler_command(options: Options, *, name: str | None, log_format: str, verbose: bool) -> None:
     """Run a scheduler: it fires the tasks' schedules and starts delayed runs when they are due.
 
     Of several schedulers one leads and the others stand by. SIGTERM or Ctrl-C ends it and hands the lead on at once.
     """
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format=_LOG_FORMAT)
-    scheduler.FleetScheduler(settings=settings_of(options), name=name, registry=True).run(dedicated=True)
+    found = scheduler.FleetScheduler(settings=settings_of(options), name=name, registry=True)
+    start_log(log_format, verbose=verbose, scheduler=found.name)
+    found.run(dedicated=True)
 
 
 @command(

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-
 import click
 
 from taskq.cli.configuration import queue_names, settings_of
+from taskq.cli.logs import log_options, start_log
 from taskq.cli.options import Options, command
 from taskq.registry.names import check
 from taskq.worker import FleetWorker
-
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 @command(
@@ -29,15 +25,23 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 @click.option("--name", metavar="X", help="Name of this worker.  [made from host and pid]")
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
 @click.option("--max-jobs", type=click.IntRange(min=1), metavar="N", help="End after this many runs.")
-@click.option("--verbose", "-v", is_flag=True, help="Log details as well.")
+@log_options
 def worker_command(
-    options: Options, *, queues: str, executors: int | None, name: str | None, burst: bool, max_jobs: int | None, verbose: bool
+    options: Options,
+    *,
+    queues: str,
+    executors: int | None,
+    name: str | None,
+    burst: bool,
+    max_jobs: int | None,
+    log_format: str,
+    verbose: bool,
 ) -> None:
     """Run a worker: a supervisor and its executor processes.
 
     SIGTERM or Ctrl-C lets running tasks finish within their grace and hands back the rest; a second one ends them at once.
     """
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, stream=sys.stderr, format=_LOG_FORMAT)
     named = check("worker", name) if name else None
     worker = FleetWorker(queue_names(queues), settings=settings_of(options), name=named, executors=executors, dedicated=True)
+    start_log(log_format, verbose=verbose, worker=worker.name)
     raise click.exceptions.Exit(worker.work(burst=burst, max_jobs=max_jobs))

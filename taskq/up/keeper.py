@@ -252,7 +252,7 @@ def _argv(command: str, name: str, *options: str) -> Callable[[int], list[str]]:
 
     def argv(starts: int) -> list[str]:
         named = f"{name}.{starts + 1}" if starts else name
-        return [sys.executable, "-m", "taskq", command, "--name", named, *options]
+        return [sys.executable, "-m", "taskq", command, "--name", named, "--log-format", "text", *options]
 
     return argv
 
