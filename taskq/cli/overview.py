@@ -65,6 +65,20 @@ def failed_loads(keys: Keys, workers: Iterable[WorkerReport]) -> Op[list[tuple[s
     return found
 
 
+def unheld_limits(keys: Keys, workers: Iterable[WorkerReport]) -> Op[list[tuple[str, str, list[str]]]]:
+    """Task, worker and names of the limits of that task's runs that the worker, which serves its queue, can't enforce."""
+    records = readable_records((yield Command("HVALS", keys.registry)))
+    found = []
+    for worker in workers:
+        enforced = worker.limits.enforces if worker.limits else ()
+        for record in records:
+            if record.spec.resources is not None and record.spec.queue in worker.queues:
+                unheld = [name for name in record.spec.resources.wanted if name not in enforced]
+                if unheld:
+                    found.append((record.task, worker.worker, unheld))
+    return sorted(found)
+
+
 def clock_skew(seconds: float, before: float, after: float) -> float:
     """How far the server's clock is ahead of this machine's, given its time and ours before and after the question."""
     if before <= seconds <= after:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,13 +15,14 @@ import redis
 
 from taskq.cli import output
 from taskq.cli.options import Options, command
-from taskq.cli.overview import failed_loads, queue_rows, server_time
+from taskq.cli.overview import failed_loads, queue_rows, server_time, unheld_limits
 from taskq.cli.session import Session, session
 from taskq.cli.tables import table
 from taskq.cli.words import counted, last_line
 from taskq.producer.scheduler.listing import read_schedules
 from taskq.registry.changes.fleet import beating_workers, live_workers
 from taskq.registry.errors import ServerUnreachable, TaskqError
+from taskq.registry.model.resources import Resources
 from taskq.registry.model.worker import WorkerReport
 from taskq.registry.runtime.schedulers import live_schedulers
 
@@ -32,7 +32,6 @@ _SKEW = 1.0
 _FULL = 0.9
 _SHOWN = 3
 _HUNG = 30.0  # seconds without a look at what is due
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,7 @@ def examine(opened: Session) -> list[Check]:
         partial(_behind, opened, workers),
         partial(_queues, opened),
         partial(_loads, opened, workers),
+        partial(_resources, opened, workers),
         partial(_scheduler, opened),
         partial(_jobs, opened),
     ]
@@ -208,6 +208,30 @@ def _loads(opened: Session, workers: list[WorkerReport]) -> Check:
     return Check("loads", ok=True, detail="every routed version is loaded where it was tried")
 
 
+def _resources(opened: Session, workers: list[WorkerReport]) -> Check:
+    """Which backend holds runs to their limits on each worker, and the tasks whose limits one of them can't hold."""
+    lacking = [worker for worker in workers if worker.limits is None or worker.limits.lacks]
+    backends = sorted({worker.limits.backend for worker in workers if worker.limits is not None})
+    means = ", ".join(
+        f"{name} on {_few([worker.worker for worker in workers if worker.limits and worker.limits.backend == name])}" for name in backends
+    )
+    unheld = opened.perform(unheld_limits(opened.keys, workers))
+    if unheld:
+        named = _few([f"{', '.join(names)} of {task} on {worker}" for task, worker, names in unheld])
+        reasons = sorted({f"{w.worker}: {w.limits.lacks}" for w in lacking if w.limits is not None})
+        fix = "let these workers make control groups (README, Limits of resources), or leave out these limits"
+        return Check("resources", ok=False, detail=f"not enforced: {named} ({_few(reasons) or 'they report none'})", fix=fix)
+    if not workers:
+        return Check("resources", ok=True, detail="no worker is alive to hold runs to their limits")
+    weak = [f"{', '.join(_missing(worker))} can't be enforced on {worker.worker}" for worker in workers if _missing(worker)]
+    return Check("resources", ok=True, detail="; ".join([f"held by {means}" if means else "no worker tells how", *weak[:_SHOWN]]))
+
+
+def _missing(worker: WorkerReport) -> list[str]:
+    enforced = worker.limits.enforces if worker.limits else ()
+    return [name for name in Resources.model_fields if name not in enforced]
+
+
 def _scheduler(opened: Session) -> Check:
     alive = opened.perform(live_schedulers(opened.keys, opened.settings))
     schedules = len(opened.perform(read_schedules(opened.keys, fired=False)))
@@ -241,13 +265,8 @@ def _jobs(opened: Session) -> Check:
 
 
 def _local() -> list[Check]:
-    try:
-        cgroup = (_CGROUP / "cgroup.controllers").read_text().split()
-        told = f"version 2 ({' '.join(cgroup) or 'no controllers'})"
-    except OSError:
-        told = "version 2 is not there; limits of resources can't be held"
     parts = ", ".join(f"{name} {version(name)}" for name in ("taskq-fleet", "rq", "redis", "pydantic"))
-    return [Check("release", ok=True, detail=f"Python {platform.python_version()}, {parts}"), Check("cgroups", ok=True, detail=told)]
+    return [Check("release", ok=True, detail=f"Python {platform.python_version()}, {parts}")]
 
 
 def _few(names: list[str]) -> str:

@@ -64,6 +64,28 @@ def test_what_is_wrong_is_said_with_what_to_do(shell: Any, redis: Redis, keys: K
     assert "→" in shell("doctor", code=1).stdout
 
 
+def test_limits_that_a_worker_can_not_hold_are_named(shell: Any, redis: Redis, keys: Keys) -> None:
+    def check() -> dict[str, Any]:
+        checks = {row["name"]: row for row in shell.json("doctor", code=1)["checks"]}
+        return dict(checks["resources"])
+
+    watched = {"backend": "watchdog", "enforces": ("memory", "pids"), "lacks": "version 2 is not mounted here"}
+    assert check()["detail"] == "no worker is alive to hold runs to their limits"
+    report(redis, keys, limits={"backend": "cgroup v1", "enforces": ("memory", "pids", "cpu")})
+    assert check()["detail"] == "held by cgroup v1 on w1"
+    put_task(redis, keys, "crunch", spec=Spec.model_validate({"resources": {"memory": "64M", "cpu": 1}}))
+    put_task(redis, keys, "other", spec=Spec.model_validate({"queue": "mail", "resources": {"cpu": 1}}))
+    assert check()["ok"]
+
+    report(redis, keys, limits=watched)
+    assert check()["detail"] == "not enforced: cpu of crunch on w1 (w1: version 2 is not mounted here)"
+    assert "README" in check()["fix"]
+    report(redis, keys)
+    assert check()["detail"] == "not enforced: memory, cpu of crunch on w1 (they report none)"
+    report(redis, keys, queues=("elsewhere",), limits=watched)
+    assert check()["detail"] == "held by watchdog on w1; cpu can't be enforced on w1"
+
+
 def test_without_a_server_it_says_so_and_is_exit_1(shell: Any) -> None:
     shell.environ["TASKQ_REDIS_URL"] = "redis://127.0.0.1:1"
     assert not found(shell, 1)["server"]["ok"]

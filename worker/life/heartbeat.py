@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from taskq.registry import clock
 from taskq.registry.keys import Keys
-from taskq.registry.model.worker import STATUS_FIELD, WorkerReport
+from taskq.registry.model.worker import STATUS_FIELD, LimitsReport, WorkerReport
 from taskq.registry.runtime.health import HealthFile
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
@@ -46,6 +46,7 @@ class Vitals:
     succeeded: int
     failed: int
     working_time: float
+    limits: LimitsReport | None = None
 
 
 class Heartbeat(Periodic):
@@ -179,6 +180,7 @@ class Heartbeat(Periodic):
             heartbeat=now,
             started_at=self._started_at,
             release=self._release,
+            limits=vitals.limits,
             skew=round(self._skew, 3),
             state_lost=self._epoch.lost_at,
         )

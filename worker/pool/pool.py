@@ -14,6 +14,7 @@ from taskq.worker.pool.deadlines import Deadlines
 from taskq.worker.pool.handle import Handle, Left, VersionKey, Watcher
 from taskq.worker.pool.recycling import Wear
 from taskq.worker.pool.seats import Seats
+from taskq.worker.resources import kernel
 from taskq.worker.resources.guard import Guard
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run
@@ -126,6 +127,7 @@ class Pool:
             OSError: it can't be started.
         """
         process = ExecutorProcess.start(self._environment)
+        kernel.offer(process.pid)
         self._starting.add(process.pid)
         try:
             handle = await Handle.start(process, watcher, max_result=self.settings.max_result, max_log=self.settings.log_lines)

@@ -313,4 +313,5 @@ class Supervisor:
             succeeded=self.outcomes.succeeded,
             failed=self.outcomes.failed,
             working_time=self.outcomes.working_time,
+            limits=self.guard.report,
         )
