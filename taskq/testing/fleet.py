@@ -15,6 +15,7 @@ from taskq.producer.link import Link
 from taskq.producer.naming import AnyTask, name_of, named
 from taskq.producer.options import Given, Options, checked
 from taskq.producer.waiting import failure_of
+from taskq.registry.authoring.retry import RetryRequested
 from taskq.registry.authoring.task import FunctionTask, Task
 from taskq.registry.changes.desk import Desk
 from taskq.registry.changes.registry import Registry
@@ -285,6 +286,6 @@ def _raise(run: FleetRun[Any]) -> None:
     failure = failure_of(run.document)
     if failure is None:
         return
-    if run.reason == "error" and run.exception is not None:
+    if run.reason == "error" and run.exception is not None and not isinstance(run.exception, RetryRequested):
         raise run.exception.with_traceback(execution.from_task(run.exception.__traceback__))
     raise failure from run.exception

@@ -42,7 +42,7 @@ class FleetRun(Run[R]):
 
     def __repr__(self) -> str:
         shown = call(self.task, self.params)
-        due = f", due {self.due_at}" if self.status == "scheduled" else ""
+        due = f", due {self.due_at}" if self.status in ("scheduled", "retrying") else ""
         why = f" ({self.reason})" if self.reason else ""
         return f"<run {self.id[:8]} of {shown}: {self.status}{why}{due}>"
 
@@ -80,7 +80,7 @@ class Runner:
         """Enqueue a run and execute it now, before anything else that waits; returns it, ended.
 
         A decorated function or class that was not registered yet is registered. An attempt that is lost (`Fleet.lose`) is
-        followed by the next.
+        followed by the next, and so is one that its `Retry` follows up, without the delay: by `Fleet.drain` it would wait for the clock.
 
         Args:
             task: a decorated function (then the parameters are typed), a class, or the name of a registered task.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from taskq.registry import clock
+from taskq.registry.authoring.retry import RetryRequested
 from taskq.registry.code.validation import Validator
 from taskq.registry.effects import Call, Command, Op, Pipeline, run_sync
 from taskq.registry.errors import TaskqError
@@ -15,6 +16,7 @@ from taskq.registry.feed.feed import read_changes
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.keys import Keys
 from taskq.registry.model.record import VersionRecord
+from taskq.registry.runs.statuses import from_rq
 from taskq.registry.scripts import load
 from taskq.registry.settings import Settings
 from taskq.testing.clock import Time
@@ -26,18 +28,18 @@ from taskq.worker.link.protocol import Order
 from taskq.worker.loading.routes import prepare, route
 from taskq.worker.loading.stored import read_version
 from taskq.worker.runs import verdicts
-from taskq.worker.runs.recording import finish_args, log_commands, log_lines, release_args
+from taskq.worker.runs.lines import log_args, log_lines
+from taskq.worker.runs.recording import finish_args, release_args, retry_lines
 from taskq.worker.runs.run import Run, claimed_runs
 from taskq.worker.runs.statistics import count
-from taskq.worker.runs.statistics import count
-from taskq.worker.runs.verdicts import Finish, Verdict
+from taskq.worker.runs.verdicts import Finish, Release, Verdict
 
 if TYPE_CHECKING:
     from redis import Redis
 
 NAME: Final = "testing"
 # What a task may raise and a test must not: everything else that is no Exception is meant for who runs the tests (Ctrl-C, pytest.fail).
-_OUTCOMES: Final = (Exception, SystemExit, GeneratorExit, TaskStopped, asyncio.CancelledError)
+_OUTCOMES: Final = (Exception, SystemExit, GeneratorExit, TaskStopped, RetryRequested, asyncio.CancelledError)
 
 
 class Worker:
@@ -71,7 +73,7 @@ class Worker:
             return None if queue is None else self._take(queue)
 
     def work_on(self, run: str) -> tuple[str, Verdict] | None:
-        """The same for this run, whatever waits before it; None if it does not wait in a queue."""
+        """The same for this run, whatever waits before it, and whenever its next attempt is due; None if it does not wait."""
         with aside(self._time):
             queue = run_sync(_put_ahead(self._keys, run), self._redis)
             return None if queue is None else self._take(queue)
@@ -123,13 +125,16 @@ class Worker:
         loaded = fault.on(self._code.get(record, source))
         run.began = clock.monotonic()
         self.attempts += 1
-        loaded = replace(loaded, max_result=self._settings.max_result, max_log=self._settings.log_lines)
+        known = self._settings
+        loaded = replace(loaded, max_result=known.max_result, max_log=known.log_lines, max_log_bytes=known.log_bytes)
         order = Order(0, run.id, run.blob, run.attempt, run.timeout, run.queue, run.cause)
         executed = perform(order, loaded, self._time, late=fault.kind == "late")
-        if executed.lines:
-            commands = log_commands(list(log_lines(run, executed.lines)), self._keys, self._settings)
-            run_sync(_all([Command(*command) for command in commands]), self._redis)
-        return (lost if fault.kind == "lost" else verdicts.on_report(run, executed.report)), executed.error
+        verdict = lost if fault.kind == "lost" else verdicts.on_report(run, executed.report)
+        lines = executed.lines + (retry_lines(run, verdict, clock.now()) if isinstance(verdict, Release) else [])
+        if lines:
+            names, args = log_args({run.id: list(log_lines(lines))}, self._keys, self._settings)
+            run_sync(_single(Call(load("log"), names, args)), self._redis)
+        return verdict, executed.error
 
     def _settle(self, run: Run, verdict: Verdict) -> None:
         keys = self._keys
@@ -140,7 +145,8 @@ class Worker:
             call = Call(load("finish"), [keys.leases, keys.lease, keys.events], args)
         else:
             args = [keys.rq, keys.prefix, *release_args(run, verdict, self._settings, worker=NAME, now=clock.now())]
-            call = Call(load("release"), [keys.leases, keys.lease, keys.parked_tasks, keys.events], args)
+            names = [keys.leases, keys.lease, keys.parked_tasks, keys.events, keys.scheduler_runs, keys.scheduler_wake]
+            call = Call(load("release"), names, args)
         words = run_sync(_single(call), self._redis)
         if words not in ([], [b"ok"], [b"done"]):
             raise TaskqError(f"the outcome of run {run.id} of {run.task} was refused: its lease had ended, or the run was taken away")
@@ -148,10 +154,6 @@ class Worker:
 
 def _single(call: Call) -> Op[Any]:
     return (yield call)
-
-
-def _all(commands: Sequence[Command]) -> Op[Any]:
-    return (yield Pipeline(commands))
 
 
 def _longest(keys: Keys, passed: Collection[str]) -> Op[str | None]:
@@ -166,10 +168,13 @@ def _longest(keys: Keys, passed: Collection[str]) -> Op[str | None]:
 
 
 def _put_ahead(keys: Keys, run: str) -> Op[str | None]:
-    """Put a run that waits at the head of its queue; returns the queue, None if the run does not wait in one."""
-    origin = yield Command("HGET", keys.rq_job(run), "origin")
+    """Put a run that waits in a queue, or for its next attempt, at the head of its queue; returns the queue, None if it does neither."""
+    origin, status, attempt = yield Command("HMGET", keys.rq_job(run), "origin", "status", "attempt")
     queue = keys.our_queue((origin or b"").decode())
-    if not (yield Command("LREM", keys.rq_queue(queue), 1, run)):
+    if from_rq((status or b"").decode(), int(attempt or 0)) == "retrying":
+        there = [Command("ZREM", name, run) for name in (keys.scheduler_runs, keys.rq_registry("scheduled", queue))]
+        yield Pipeline([*there, Command("HSET", keys.rq_job(run), "status", "queued")], atomic=True)
+    elif not (yield Command("LREM", keys.rq_queue(queue), 1, run)):
         return None
     yield Command("LPUSH", keys.rq_queue(queue), run)
     return queue
