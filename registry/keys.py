@@ -165,10 +165,6 @@ class RunKeys(Prefixes):
         """hash, TTL: runs of a version that ended in a minute since the epoch: counts by status, and a histogram of how long they took."""
         return f"{self.prefix}:stats:{task}:{version}:{minute}"
 
-    def stats(self, task: str, version: int, minute: int) -> str:
-        """hash, TTL: runs of a version that ended in a minute since the epoch: counts by status, and a histogram of how long they took."""
-        return f"{self.prefix}:stats:{task}:{version}:{minute}"
-
 
 @dataclass(frozen=True)
 class SchedulerKeys(Prefixes):

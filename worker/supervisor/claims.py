@@ -24,9 +24,11 @@ from taskq.registry.feed.feed import Feed
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs.run import Run, claimed_runs
-from taskq.worker.runs.verdicts import Finish, Verdict
 from taskq.worker.supervisor.dispatch import Dispatch
 from taskq.worker.supervisor.order import Order
+from taskq.worker.supervisor.outcomes import Outcomes
+from taskq.worker.supervisor.quota import Quota
+from taskq.worker.supervisor.ride import Ride
 
 log = logging.getLogger("taskq.worker")
 _BELL = 2.0
@@ -39,8 +41,8 @@ _CALM = 4
 _NONE = 2
 # Keys of claim.lua before those of the queues.
 _QUEUES = 4
-# Outcomes that Redis has not confirmed beyond which nothing more is claimed.
-_MAX_UNCONFIRMED = 2_000
+# How long a stop waits for a claim that is under way.
+_LANDING = 1.0
 
 
 class Bell(Loop):
@@ -81,7 +83,7 @@ class Claims(Loop):
     """Claims.
 
     Args:
-        server, dispatch, feed: what it works with. ``unconfirmed``: how many outcomes are held.
+        server, dispatch, feed, outcomes: what it works with. Outcomes that leave take a claim along if there is room (`Ride`).
         worker: our name. ``order``: of the queues. ``most``: after so many runs it ends; None for no end.
         max_idle: after so many seconds without a run it ends; None for never.
         burst: end when the queues are empty and nothing is held. ``on_end``: called when it has ended for one of these reasons.
@@ -92,7 +94,7 @@ class Claims(Loop):
         server: Server,
         dispatch: Dispatch,
         feed: Feed,
-        unconfirmed: Callable[[], int],
+        outcomes: Outcomes,
         *,
         worker: str,
         order: Order,
@@ -102,11 +104,11 @@ class Claims(Loop):
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(server, "claims")
-        self._dispatch, self._feed, self._unconfirmed = dispatch, feed, unconfirmed
-        self._order, self._worker, self._most, self._burst = order, worker, most, burst
+        self._dispatch, self._feed, self._outcomes = dispatch, feed, outcomes
+        self._ride = outcomes.ride = Ride(lambda: (self._turn(), self._wanted()), self.room_made)
+        self._order, self._worker, self._burst = order, worker, burst
         self._queues = order.queues
-        self._max_idle, self._worked = max_idle, clock.monotonic()
-        self._ended = 0
+        self.quota = Quota(most, max_idle)
         keys = server.keys
         self._on_end = on_end
         self._keys = [keys.leases, keys.lease, keys.fence, keys.revision, *(keys.rq_queue(queue) for queue in order.queues)]
@@ -122,11 +124,6 @@ class Claims(Loop):
         """There may be room for more runs."""
         self._room.set()
 
-    def count(self, verdict: Verdict) -> None:
-        """A run has a verdict: what has not begun, and goes back, does not count against ``most``."""
-        if isinstance(verdict, Finish) or verdict.outcome:
-            self._ended += 1
-
     def _ring(self, waited: bool) -> None:
         self._came(waited)
         self._rung.set()
@@ -140,13 +137,20 @@ class Claims(Loop):
         await super().stop()
         for bell in self._bells:
             await bell.stop()
+        # A claim that goes along with outcomes is not ended with this loop: what it takes is handed back like all that has not begun.
+        deadline = clock.monotonic() + _LANDING
+        while self._ride.under_way and clock.monotonic() < deadline:
+            await self._something_ended()
+        if (reply := self._ride.take()) is not None:
+            self.claimed += claimed_runs(reply, self._queues, self.server.keys)
 
     async def run(self) -> None:
         await self._deliver()
         if not self._burst:
             for bell in self._bells:
                 bell.start()
-        hot, self._worked = True, clock.monotonic()
+        hot = True
+        self.quota.works()
         while not self._done():
             wait = not hot and not self._burst
             if wait and self._bells:
@@ -154,14 +158,9 @@ class Claims(Loop):
             wanted = await self._wait_for_room()
             if not wanted:
                 break
-            reply = await self._look(wanted) if wait and not self._bells else await self._claim(wanted)
-            if reply is None:
-                continue
-            claimed, kept = await self._take(reply)
-            hot = claimed == wanted
-            if claimed == 0 and self._burst and not self._held():
+            hot, kept = await self._round(wanted, wait=wait and not self._bells)
+            if kept is None and self._burst and not self._held():
                 break
-            await self._pause(kept)
         while self._held():
             await self._something_ended()
         self._on_end()
@@ -170,38 +169,59 @@ class Claims(Loop):
         for bell in self._bells:
             bell.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._max_idle):
+            async with asyncio.timeout(self.quota.max_idle):
                 await self._rung.wait()
         self._rung.clear()
 
     def _done(self) -> bool:
-        """Whether it was idle for too long, or all the runs that it may run have ended."""
-        if self._max_idle is not None:
-            now = clock.monotonic()
-            if self._held():
-                self._worked = now
-            if now - self._worked >= self._max_idle:
-                return True
-        return self._most is not None and self._ended >= self._most
+        if self.quota.max_idle is not None and self._held():
+            self.quota.works()
+        return self.quota.used_up() or self.quota.idle_for_too_long()
 
-    def _allowed(self) -> int:
-        """How many further runs may be claimed; what is held and goes back unbegun is made up for."""
-        held = len(self.claimed) + sum(1 for _ in self._dispatch.held())
-        return (self._most or 0) - self._ended - held
+    async def _round(self, wanted: int, *, wait: bool) -> tuple[bool, int | None]:
+        """Claim, and hand over what came; returns whether there may be more, and None if the queues were empty."""
+        reply = rode = self._ride.take()
+        if reply is None:
+            reply = await self._look(wanted) if wait else await self._claim(wanted)
+        if reply is None:
+            return False, None
+        claimed, kept = await self._take(reply)
+        if claimed or rode is None:  # a ride that found nothing is no lost race: now it waits for a run
+            await self._pause(kept)
+        return claimed == wanted, kept if claimed else None
 
     async def _wait_for_room(self) -> int:
-        """How many runs to claim; 0 once as many as are allowed have ended."""
-        while self._most is None or self._ended < self._most:
-            room = self._dispatch.room() if self._unconfirmed() < _MAX_UNCONFIRMED else 0
-            if room > 0:
-                # Nothing but runs that can't start here: more at once, so that those behind them are soon reached.
-                wanted = min(_BATCH, room << max(0, min(self._fruitless, 16) - _CALM))
-                if self._most is not None:
-                    wanted = min(wanted, self._allowed())
+        """How many runs to claim, or were claimed with outcomes that left meanwhile; 0 once as many as are allowed have ended."""
+        self._ride.offered = True
+        try:
+            while not self.quota.used_up():
+                if self._ride.ready:
+                    return self._ride.wanted
+                wanted = 0 if self._ride.under_way else self._wanted()
                 if wanted > 0:
                     return wanted
-            await self._something_ended()
-        return 0
+                await self._something_ended()
+            return 0
+        finally:
+            self._ride.offered = False
+
+    def _wanted(self) -> int:
+        """How many runs there is room for; 0 or less for none."""
+        room = 0 if self._outcomes.full() else self._dispatch.room()
+        if room <= 0:
+            return 0
+        # Nothing but runs that can't start here: more at once, so that those behind them are soon reached.
+        wanted = min(_BATCH, room << max(0, min(self._fruitless, 16) - _CALM))
+        if not self.quota.counts:
+            return wanted
+        return min(wanted, self.quota.left(len(self.claimed) + sum(1 for _ in self._dispatch.held())))
+
+    def _turn(self) -> list[str]:
+        """Put the queues in the order of the next claim; returns their keys."""
+        if len(self._queues) > 1:
+            self._queues = self._order.next()
+            self._keys[_QUEUES:] = map(self.server.keys.rq_queue, self._queues)
+        return self._keys[_QUEUES:]
 
     async def _something_ended(self) -> None:
         # The second is a net below `room_made`: nothing here may ever hang on one missed call.
@@ -221,16 +241,14 @@ class Claims(Loop):
         await asyncio.sleep(random.uniform(0, limit))  # noqa: S311  # spreads workers, no secret
 
     def _held(self) -> bool:
-        return self._unconfirmed() > 0 or next(self._dispatch.held(), None) is not None
+        return self._outcomes.unconfirmed() > 0 or next(self._dispatch.held(), None) is not None
 
     def _args(self, wanted: int) -> list[Any]:
         return [self._worker, int(self.server.settings.lease * 1000), wanted, self.server.keys.rq]
 
     async def _claim(self, wanted: int) -> list[Any]:
         """Claim what is there now; returns the script's reply."""
-        if len(self._queues) > 1:
-            self._queues = self._order.next()
-            self._keys[_QUEUES:] = map(self.server.keys.rq_queue, self._queues)
+        self._turn()
         reply: list[Any] = await self.server.call("claim", self._keys, self._args(wanted))
         return reply
 
@@ -259,7 +277,7 @@ class Claims(Loop):
         if not runs:
             return 0, 0
         self.server.observe(reply[1] / 1000)
-        self._worked = clock.monotonic()
+        self.quota.works()
         self.claimed = runs
         return len(runs), await self._deliver(int(reply[0]))
 

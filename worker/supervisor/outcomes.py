@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -19,6 +19,7 @@ from taskq.worker.runs.run import Run
 from taskq.worker.runs.statistics import Counts, count
 from taskq.worker.runs.verdicts import Finish, Release, Verdict
 from taskq.worker.supervisor.logs import Logs
+from taskq.worker.supervisor.ride import Ride
 
 log = logging.getLogger("taskq.worker")
 _BATCH = 128
@@ -28,16 +29,6 @@ _FULL = ("OOM", "MISCONF", "NOREPLICAS")
 _MOST, _MOST_BYTES = 2_000, 64_000_000
 
 Item = tuple[Run, Verdict]
-
-
-class Rider(Protocol):
-    """Who may claim in the call that records outcomes."""
-
-    def board(self) -> tuple[Sequence[str], int] | None:
-        """The keys of the queues and how many runs it would take now, or None; after the former `landed` is called."""
-
-    def landed(self, reply: list[Any] | None) -> None:
-        """What claim.lua would have returned; None if the call failed."""
 
 
 class Outcomes(Loop):
@@ -54,7 +45,7 @@ class Outcomes(Loop):
         server: where to. ``worker``: our name. ``logs``: written before the outcome of the run that they belong to.
 
     Attributes:
-        rider: if it has room for runs when outcomes leave, one call does both (cycle.lua).
+        ride: takes a claim along when outcomes leave; None for none.
     """
 
     def __init__(self, server: Server, worker: str, logs: Logs) -> None:
@@ -67,7 +58,7 @@ class Outcomes(Loop):
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.rider: Rider | None = None
+        self.ride: Ride | None = None
         self.succeeded = self.failed = 0
         self.working_time = 0.0
 
@@ -152,8 +143,8 @@ class Outcomes(Loop):
     async def _call(self, args: list[Any]) -> list[bytes]:
         """Record, and take runs along where there is room for some; returns what finish.lua does."""
         keys = self.server.keys
-        boarded = self.rider.board() if self.rider is not None else None
-        if self.rider is None or boarded is None:
+        boarded = self.ride.board() if self.ride is not None else None
+        if self.ride is None or boarded is None:
             replies: list[bytes] = await self.server.call(
                 "finish", [keys.leases, keys.lease, keys.events], [keys.rq, keys.prefix, self._worker, *args]
             )
@@ -165,7 +156,7 @@ class Outcomes(Loop):
             names = [keys.leases, keys.lease, keys.fence, keys.revision, keys.events, *queues]
             replies, claimed = await self.server.call("cycle", names, [keys.rq, keys.prefix, self._worker, lease, wanted, *args])
         finally:
-            self.rider.landed(claimed)
+            self.ride.land(claimed)
         return replies
 
     async def _release(self, releases: Sequence[tuple[Run, Release]]) -> None:

@@ -115,7 +115,7 @@ class Supervisor:
             server,
             self.dispatch,
             self.feed,
-            self.outcomes.unconfirmed,
+            self.outcomes,
             worker=plan.worker,
             order=Order(plan.queues, plan.strategy),
             most=plan.max_jobs,
@@ -256,7 +256,7 @@ class Supervisor:
         yield from self.outcomes.held()
 
     def _settle(self, run: Run, verdict: Verdict) -> None:
-        self.claims.count(verdict)
+        self.claims.quota.count(verdict)
         self.outcomes.settle(run, verdict)
 
     def _lost(self, run: Run) -> None:
