@@ -104,7 +104,7 @@ def close() -> None:
 def _perform(order: Order, loaded: Loaded, time: Time, *, late: bool) -> Executed:
     executed, gate = Executed(), Gate()
     log = RunLog(executed, gate, _nobody_waits)
-    log.begin(loaded.max_log)
+    log.begin(loaded.max_log, loaded.max_log_bytes)
     timeout = loaded.timeout if order.timeout is None else order.timeout
     with _streams(log, gate) as captures, _records(log), _folder(), Timeout(gate, timeout, time, late=late):
         executed.report = running.execute(_NUMBER, order, loaded, gate, on_error=executed.raised)

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from taskq.registry.authoring.task import FunctionTask, Task
 from taskq.registry.code.module import load_module, module_name, unload_module
+from taskq.worker.link.lanes import ALONE, Lane
 
-_LIMITS: Final = ("queue", "timeout", "max_result", "max_log")
+_LIMITS: Final = ("queue", "timeout", "max_result", "max_log", "max_log_bytes")
 Arguments = Callable[[Callable[..., Any], Mapping[str, Any]], dict[str, Any]]
 
 
@@ -26,7 +27,8 @@ class Loaded:
 
     Attributes:
         task, version: which one it is. ``queue``, ``timeout`` (seconds): of its runs, where these say nothing else.
-        max_result, max_log: how many bytes their results and lines their logs may have.
+        lane: what its runs may be in progress beside.
+        max_result, max_log, max_log_bytes: how many bytes their results, and lines and bytes their logs may have.
         digest: of the artifact; versions of equal digest share one module.
         body: what is called with the parameters.
         instance: the one instance of a class-form task, or None.
@@ -45,6 +47,8 @@ class Loaded:
     timeout: float = math.inf
     max_result: int = 16 * 1024 * 1024
     max_log: int = 10_000
+    max_log_bytes: int = 4 * 1024 * 1024
+    lane: Lane = ALONE
 
 
 class Versions:
@@ -131,7 +135,9 @@ def loaded_from(module: ModuleType, digest: str, order: Mapping[str, Any]) -> Lo
     if order.get("convert"):
         # By name and here: it imports pydantic, which costs 7 MiB, and few tasks ask for it.
         convert = importlib.import_module("taskq.registry.code.parameters").build_arguments
-    limits = {name: order[name] for name in _LIMITS if order.get(name) is not None}
+    limits: dict[str, Any] = {name: order[name] for name in _LIMITS if order.get(name) is not None}
+    if order.get("lane"):
+        limits["lane"] = Lane(str(order["lane"]), int(order["slots"]))
     return Loaded(str(order["task"]), int(order["version"]), digest, body, instance, order.get("context"), convert, **limits)
 
 

@@ -12,7 +12,7 @@ kind     body                                                                   
 ======== ============================================================================= ===========================
 LOAD     index, task, version, digest, attribute, file, source (bytes), context,       LOADED
          convert, lane, slots, queue, timeout (seconds), max_result (bytes), max_log
-         (lines)
+         (lines), max_log_bytes
 PROBE    the same; the executor exits with 0 after its answer                          LOADED
 INSPECT  source (bytes), file                                                          INSPECTED
 UNLOAD   index                                                                         nothing
@@ -46,7 +46,7 @@ kind      body
 HELLO     protocol, pid; number 0, the first message
 LOADED    ok, ms, error (traceback or None)
 INSPECTED what `taskq.registry.inspection.describe` returns
-LOG       lines: list of [unix seconds, level, text]
+LOG       lines: list of [unix seconds, level, text], of a record with fields also {logger, fields}
 FINISHED  [ms, result] of a run that succeeded, else [ms, None, {outcome, reason, error, traceback, …}]
 ========= ============================================================================
 

@@ -88,7 +88,7 @@ class Handle:
     """One executor.
 
     Args:
-        process: it. ``watcher``: who is told. ``max_result``, ``max_log``: limits of each run, in bytes and lines.
+        process: it. ``watcher``: who is told. ``limits``: of each run, by the names that a LOAD has for them.
 
     Attributes:
         inbox: what was asked and not answered, by number. ``begun``: what of it is in progress; ``lanes`` counts it.
@@ -101,9 +101,8 @@ class Handle:
 
     _numbers = 0
 
-    def __init__(self, process: ExecutorProcess, watcher: Watcher, *, max_result: int, max_log: int) -> None:
-        self.process, self.watcher = process, watcher
-        self.max_result, self.max_log = max_result, max_log
+    def __init__(self, process: ExecutorProcess, watcher: Watcher, **limits: int) -> None:
+        self.process, self.watcher, self.limits = process, watcher, limits
         self.inbox: dict[int, Request] = {}
         self.begun: dict[int, Request] = {}
         self.lanes = Lanes()
@@ -121,9 +120,9 @@ class Handle:
         self._channel: Channel | None = None
 
     @classmethod
-    async def start(cls, process: ExecutorProcess, watcher: Watcher, *, max_result: int, max_log: int) -> Handle:
+    async def start(cls, process: ExecutorProcess, watcher: Watcher, **limits: int) -> Handle:
         """A handle for a process that was just started."""
-        handle = cls(process, watcher, max_result=max_result, max_log=max_log)
+        handle = cls(process, watcher, **limits)
         handle._channel = await Channel.open(process.socket, handle._receive, handle._channel_ended)
         asyncio.get_running_loop().add_reader(process.pidfd, handle._process_ended)
         return handle
@@ -166,7 +165,7 @@ class Handle:
         """
         ask = Ask(Kind.LOAD, timeout, version)
         self._indices += 1
-        self._send(Kind.LOAD, ask, {**body, "index": self._indices, "max_result": self.max_result, "max_log": self.max_log})
+        self._send(Kind.LOAD, ask, {**body, **self.limits, "index": self._indices})
         lane = Lane(str(body.get("lane", "")), int(body.get("slots", 1)))
         self.loaded[version] = Known(self._indices, lane, str(body.get("queue", "")))
         return ask

@@ -130,7 +130,8 @@ class Pool:
         kernel.offer(process.pid)
         self._starting.add(process.pid)
         try:
-            handle = await Handle.start(process, watcher, max_result=self.settings.max_result, max_log=self.settings.log_lines)
+            limits = {"max_result": self.settings.max_result, "max_log": self.settings.log_lines, "max_log_bytes": self.settings.log_bytes}
+            handle = await Handle.start(process, watcher, **limits)
         except BaseException:
             process.kill()
             raise

@@ -1,12 +1,11 @@
-"""How verdicts and log lines are recorded: the arguments of ``finish.lua`` and ``release.lua``, and commands. Pure."""
+"""How verdicts are recorded: the arguments of ``finish.lua`` and ``release.lua``. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from taskq.registry.keys import Keys
 from taskq.registry.model.event import RunEventType, run_event
 from taskq.registry.model.spec import Spec
 from taskq.registry.settings import Settings
@@ -16,14 +15,10 @@ from taskq.worker.runs.verdicts import Finish, Release, attempt_record, stored_r
 
 _EVENTS: dict[str, RunEventType] = {"finished": "succeeded", "failed": "failed", "canceled": "cancelled"}
 _DEFAULT = Spec.model_validate({})
-_PARTS = 3
 # Values of one run among the arguments of finish.lua.
 _ROW = 5
 # Stands for a run's id in an event that is made for many runs; no JSON string escapes any of it, no other text holds it.
 _ANY_RUN = "run-3f6d1c5e9b7a4e0d"
-
-LogLine = tuple[str, str, str, str]
-"""A line of a log: the run, when, its level, its text."""
 
 
 def finish_args(
@@ -136,18 +131,3 @@ def event_parts(kind: RunEventType, run: Run, settings: Settings, **data: str) -
     )
     head, _, tail = body.partition(_ANY_RUN)
     return head, tail
-
-
-def log_lines(run: Run, lines: Any) -> Iterator[LogLine]:
-    """Lines of a run as an executor sent them; what is no line is left out."""
-    for line in lines if isinstance(lines, list) else ():
-        if isinstance(line, list) and len(line) == _PARTS and isinstance(line[0], int | float) and math.isfinite(line[0]):
-            yield run.id, f"{line[0]:.6f}", str(line[1])[:32], str(line[2]).encode("utf-8", "replace").decode()
-
-
-def log_commands(lines: Sequence[LogLine], keys: Keys, settings: Settings) -> Iterator[tuple[Any, ...]]:
-    """The commands that append lines to the logs of their runs."""
-    for run, at, level, text in lines:
-        yield "XADD", keys.logs(run), "MAXLEN", "~", settings.log_lines, "*", "at", at, "level", level, "text", text
-    for run in {line[0] for line in lines}:
-        yield "EXPIRE", keys.logs(run), math.ceil(settings.log_ttl)
