@@ -7,21 +7,25 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import benchmarks
-from benchmarks import machine, report
+from benchmarks import machine
 from benchmarks.errors import BenchError
 from benchmarks.measured import Size
-from benchmarks.peers import PEERS, load
-from benchmarks.runner import MEASURES, Done, Plan, Step, run
+from benchmarks.measures import MEASURES, USUAL
+from benchmarks.peers import PEERS, environments, load
+from benchmarks.peers.foreign import Foreign
+from benchmarks.report.document import document
+from benchmarks.report.tables import markdown, show
+from benchmarks.runner import Done, Plan, run
 from benchmarks.server import Aof
+from benchmarks.telling import Told
 
 _INTERRUPTED = 130
 _WIDTH = 110
@@ -46,52 +50,10 @@ class Names(click.ParamType[tuple[str, ...]]):
         return names
 
 
-class Told:
-    """Shows how far it is: a bar on a terminal, else a line for each measurement. On stderr.
-
-    Args:
-        plan: that is gone through.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._console = Console(stderr=True)
-        columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-        # Drawn when there is news: a thread that draws would disturb what is measured.
-        self._bar = Progress(*columns, console=self._console, auto_refresh=False, transient=True, disable=not self._console.is_terminal)
-        self._total = len(plan.steps())
-        self._task = self._bar.add_task("", total=self._total)
-        self._done = 0
-        self._shown: tuple[Step, int] | None = None
-
-    def __enter__(self) -> Told:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def step(self, step: Step, part: float) -> None:
-        """So much of a step is done."""
-        shown = (step, int(part * 10))
-        if shown != self._shown:
-            self._shown = shown
-            self._bar.update(self._task, completed=self._done + part, description=f"{self._done + 1}/{self._total} {step}", refresh=True)
-
-    def done(self, done: Done) -> None:
-        """A step is done."""
-        self._done += 1
-        figures = ", ".join(
-            f"{figure.title} {done.measured.figures[figure.name]:,.{figure.digits}f}"
-            for figure in report.FIGURES
-            if figure.measure == done.step.measure and figure.name in done.measured.figures
-        )
-        self._console.print(f"{done.step} ({done.step.repeat}): {figures}", highlight=False, soft_wrap=True)
-
-
 def _help() -> str:
     """The package's docstring, paragraph by paragraph as it stands there, and the peers."""
     text = (benchmarks.__doc__ or "").replace("``", "`").replace("**", "")
-    peers = [f"  {name.ljust(8)}{load(name).command} ({load(name).share:.1%} of --runs in a drain)" for name in PEERS]
+    peers = [f"  {name.ljust(18)}{load(name).setups['default'].text} ({load(name).share:.1%} of --runs in a drain)" for name in PEERS]
     return "\n\n".join(f"\b\n{part}" for part in [*text.split("\n\n"), "\n".join(["Peers:", *peers])])
 
 
@@ -118,22 +80,56 @@ def _size(quick: bool, runs: int | None) -> Size:
     return size if runs is None else replace(size, runs=runs)
 
 
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where what was measured is written: everything for programs, the tables as Markdown; whether a failure ends all."""
+
+    json: Path | None
+    markdown: Path | None
+    keep_going: bool
+
+    def check(self) -> None:
+        """Raise `click.BadParameter` where there is no folder for one of them."""
+        for option, target in (("--json", self.json), ("--markdown", self.markdown)):
+            if target is not None and not target.absolute().parent.is_dir():
+                raise click.BadParameter(f"there is no folder {target.absolute().parent}", param_hint=option)
+
+    def names(self) -> str:
+        """Of those that are wanted."""
+        return " and ".join(str(target) for target in (self.json, self.markdown) if target is not None)
+
+
+_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+
+
 @click.command(help=_help(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 140})
 @click.option("--runs", type=click.IntRange(min=10), metavar="N", help="Runs of a drain and of enqueueing many.  [20000; quick: 400]")
 @click.option("--repeat", type=click.IntRange(min=1), metavar="N", help="How often each is measured.  [3; quick: 1]")
-@click.option("--only", "measures", type=Names(tuple(MEASURES)), default=tuple(MEASURES), metavar="A,B", help=f"Of {', '.join(MEASURES)}.")
 @click.option(
-    "--peers", type=Names(tuple(PEERS)), default=tuple(PEERS), metavar="A,B", help="Who is measured; ratios are to the first one."
+    "--only",
+    "measures",
+    type=Names(tuple(MEASURES)),
+    default=USUAL,
+    metavar="A,B",
+    help=f"Of {', '.join(MEASURES)}.  [those up to {USUAL[-1]}]",
 )
+@click.option("--peers", type=Names(tuple(PEERS)), default=tuple(PEERS), metavar="A,B", help="Who is measured.  [all]")
 @click.option(
     "--aof", type=click.Choice(["always", "everysec", "no"]), multiple=True, help="Append-only file; may be repeated.  [always and no]"
 )
-@click.option(
-    "--json", "target", type=click.Path(dir_okay=False, writable=True, path_type=Path), metavar="FILE", help="All of it, to FILE."
-)
+@click.option("--json", "target", type=_FILE, metavar="FILE", help="All of it, to FILE.")
+@click.option("--markdown", "written", type=_FILE, metavar="FILE", help="The tables as Markdown, to FILE.")
 @click.option(
     "--folder", type=click.Path(file_okay=False, exists=True, writable=True, path_type=Path), help="Where the server's files are."
 )
+@click.option(
+    "--environments",
+    "venvs",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=environments.FOLDER,
+    help="Where the peers' virtual environments are, or are made.  [.bench]",
+)
+@click.option("--keep-going", is_flag=True, help="A measurement that fails does not end the others; the exit code is 1 all the same.")
 @click.option("--quick", is_flag=True, help="Seconds instead of minutes, to try it; the figures mean little.")
 def main(
     *,
@@ -143,12 +139,15 @@ def main(
     peers: tuple[str, ...],
     aof: tuple[Aof, ...],
     target: Path | None,
+    written: Path | None,
     folder: Path | None,
+    venvs: Path,
+    keep_going: bool,
     quick: bool,
 ) -> None:
     """See `_help`."""
-    if target is not None and not target.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {target.absolute().parent}", param_hint="--json")
+    targets = Targets(target, written, keep_going)
+    targets.check()
     _on_interrupt(_interrupt)
     plan = Plan(
         peers,
@@ -162,31 +161,54 @@ def main(
     if not plan.steps():
         raise click.UsageError(f"nothing to measure: {', '.join(measures)} is not measured for {', '.join(peers)}")
     try:
-        _run(plan, target)
+        failures = _run(plan, targets, venvs.absolute())
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
-        click.echo("interrupted" + ("" if target is None else f": {target} is not written"), err=True)
+        click.echo("interrupted" + (f": {targets.names()} not written" if targets.names() else ""), err=True)
         sys.exit(_INTERRUPTED)
+    sys.exit(1 if failures else 0)
 
 
-def _run(plan: Plan, target: Path | None) -> None:
+def _run(plan: Plan, targets: Targets, venvs: Path) -> int:
+    """Go through the plan and write what came of it; returns how many measurements failed."""
     facts = machine.facts(plan.folder)
-    versions = machine.versions(name for peer in plan.peers for name in load(peer).distributions)
     done: list[Done] = []
+    failures: list[str] = []
+    with Told(plan) as told:
+        _make_environments(plan, venvs, told)
+    versions = machine.versions(load(name).versions(venvs) for name in plan.peers)
     try:
         with Told(plan) as told:
-            for one in run(plan, told.step):
+
+            def failed(step: Any, why: str) -> None:
+                failures.append(why)
+                told.failed(step, why)
+
+            for one in run(plan, told.step, failed if targets.keep_going else None):
                 done.append(one)
                 told.done(one)
     finally:
         # Also of what there is when it is interrupted, or fails.
         if done:
-            report.show(_console(), done, plan, facts, versions)
-    if target is not None:
-        document = report.document(done, plan, facts, versions, machine.command_line())
-        target.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            show(_console(), done, plan, facts, versions)
+    if done and targets.json is not None:
+        found = document(done, plan, facts, versions, machine.command_line())
+        targets.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if done and targets.markdown is not None:
+        targets.markdown.write_text(markdown(done, plan, facts, versions, machine.command_line()), encoding="utf-8")
+    return len(failures)
+
+
+def _make_environments(plan: Plan, venvs: Path, told: Told) -> None:
+    """Those that the plan needs and that are not there yet."""
+    Foreign.folder = venvs
+    for name in dict.fromkeys(step.peer for step in plan.steps()):
+        peer = load(name)
+        if issubclass(peer, Foreign) and not environments.ready(venvs, peer.library):
+            told.say(f"making a virtual environment for {peer.library} in {venvs}")
+            environments.make(venvs, peer.library)
 
 
 main(prog_name="scripts/bench")

@@ -9,8 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,7 +17,6 @@ from typing import Any
 import psutil
 
 _FSYNCS = 30
-_OURS = ("redis", "hiredis")
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -34,10 +32,15 @@ def facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def versions(distributions: Iterable[str]) -> dict[str, str]:
-    """Of Python, of the peers' distributions, of the client libraries, and this tree's commit."""
+def versions(peers: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """Of Python, of the peers' distributions, and this tree's commit.
+
+    Args:
+        peers: distribution → version, of each peer.
+    """
     found = {"python": f"{platform.python_implementation()} {platform.python_version()}"}
-    found |= {name: version(name) for name in dict.fromkeys([*distributions, *_OURS])}
+    for each in peers:
+        found |= each
     return found | {"commit": _commit()}
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 import psutil
 
@@ -35,22 +36,33 @@ class Process:
 
     Args:
         argv: its command line; the program by its path. ``log``: takes all that it writes.
-        environment: added to the clean one.
+        environment: added to the clean one. ``pipes``: whether it is spoken to on stdin and stdout; then `pipes` has their other ends.
     """
 
-    def __init__(self, argv: Sequence[str | Path], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, argv: Sequence[str | Path], log: Path, environment: Mapping[str, str], pipes: bool = False) -> None:
         self.log = log
         command = [sys.executable, "-I", "-S", "-c", _GUARD, str(os.getpid()), *argv]
         with log.open("ab") as out:
             # A session of its own: a Ctrl-C at the terminal reaches us alone, and we end the rest in order.
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
+                stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipes else out,
                 stderr=out,
                 env=clean_environment() | dict(environment),
                 start_new_session=True,
             )
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    @property
+    def pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        """What it reads and what it writes."""
+        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: S101 # whoever asks opened them
+        return self._process.stdin, self._process.stdout
 
     @property
     def running(self) -> bool:
@@ -67,7 +79,7 @@ class Process:
         """
         if not self.running:
             raise BenchError(f"{self.describe()} had ended by itself with code {self._process.returncode}\n{self.last_words()}")
-        descendants = _descendants(self._process.pid)
+        below = descendants(self._process.pid)
         self._process.terminate()
         try:
             self._process.wait(within / 3)
@@ -77,15 +89,19 @@ class Process:
             self._process.wait(within * 2 / 3)
         except subprocess.TimeoutExpired:
             raise BenchError(f"{self.describe()} did not stop within {within:g} s\n{self.last_words()}") from None
-        _, left = psutil.wait_procs(descendants, timeout=5)
+        _, left = psutil.wait_procs(below, timeout=5)
         _kill(left)
 
     def kill(self) -> None:
         """SIGKILL it and all that descends from it, and wait for their end."""
-        descendants = _descendants(self._process.pid) if self.running else []
+        below = descendants(self._process.pid) if self.running else []
         self._process.kill()
         self._process.wait()
-        _kill(descendants)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        _kill(below)
 
     def describe(self) -> str:
         """What it is, for messages."""
@@ -103,9 +119,9 @@ class Processes:
         self._folder = folder
         self._all: list[Process] = []
 
-    def start(self, name: str, argv: Sequence[str | Path], **environment: str) -> Process:
+    def start(self, name: str, argv: Sequence[str | Path], *, pipes: bool = False, **environment: str) -> Process:
         """Start a program; its log is ``<name>.log`` in the folder."""
-        process = Process(argv, self._folder / f"{name}.log", environment)
+        process = Process(argv, self._folder / f"{name}.log", environment, pipes)
         self._all.append(process)
         return process
 
@@ -150,7 +166,8 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _descendants(pid: int) -> list[psutil.Process]:
+def descendants(pid: int) -> list[psutil.Process]:
+    """All processes below one."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,15 +10,17 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import redis
+
 from benchmarks import machine
+from benchmarks.errors import BenchError
 from benchmarks.measured import Measured, Size, Tell
+from benchmarks.measures import find, fits
 from benchmarks.peers import load
-from benchmarks.peers.peer import Peer
 from benchmarks.processes import Processes
 from benchmarks.server import Aof, Server
+from taskq import TaskqError
 
-# measure → the peers that have it; None for all.
-MEASURES: dict[str, tuple[str, ...] | None] = {"drain": None, "enqueue": None, "latency": None, "convergence": ("taskq",)}
 _LOOK = 0.5
 _QUICK_LOOK = 0.05
 
@@ -44,7 +45,7 @@ class Plan:
         return [
             Step(*step)
             for step in product(range(1, self.repeat + 1), self.aof, self.measures, self.peers)
-            if (known := MEASURES[step[2]]) is None or step[3] in known
+            if fits(step[2], step[3], load(step[3]))
         ]
 
 
@@ -75,11 +76,12 @@ class Done:
         return self.step._asdict() | {"at": round(self.at, 3), "before": self.before} | asdict(self.measured)
 
 
-def run(plan: Plan, tell: Callable[[Step, float], None]) -> Iterator[Done]:
+def run(plan: Plan, tell: Callable[[Step, float], None], failed: Callable[[Step, str], None] | None = None) -> Iterator[Done]:
     """Make each measurement of the plan.
 
     Args:
         tell: is told the step at hand and which part of it is done.
+        failed: is told of a step that has failed, and the others go on; without it the first one that fails ends all.
 
     Raises:
         BenchError: one of them can't be believed.
@@ -92,21 +94,31 @@ def run(plan: Plan, tell: Callable[[Step, float], None]) -> Iterator[Done]:
 
         before = machine.busy(_QUICK_LOOK if plan.quick else _LOOK)
         at = time.time()
-        version, measured = _measure(step, plan, told)
-        yield Done(step, at, before, version, measured)
+        try:
+            version, measured = _measure(step, plan, told)
+        except BenchError as error:
+            if failed is None:
+                raise
+            failed(step, str(error))
+        else:
+            yield Done(step, at, before, version, measured)
 
 
 def _measure(step: Step, plan: Plan, tell: Tell) -> tuple[str, Measured]:
-    measure: Callable[[Peer, Size, Tell], Measured] = importlib.import_module(f"benchmarks.{step.measure}").measure
+    measure = find(step.measure)
     made = load(step.peer)
     # Whoever is killed at last may still write into it.
     with tempfile.TemporaryDirectory(prefix="taskq-bench-", dir=plan.folder, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with Processes(folder) as processes:
             server = Server(folder, step.aof, processes)
-            peer = made(server, processes)
             try:
-                return server.version, measure(peer, plan.size, tell)
+                peer = made(server, processes)
+                try:
+                    return server.version, measure(peer, plan.size, tell)
+                finally:
+                    peer.close()
+            except (redis.RedisError, TaskqError, RuntimeError) as error:
+                raise BenchError(f"{made.title}: {type(error).__name__}: {error}") from error
             finally:
-                peer.close()
                 server.close()

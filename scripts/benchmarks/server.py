@@ -43,6 +43,7 @@ class Server:
 
     Attributes:
         folder: see above. ``url``: where clients find it. ``client``: a connection to it. ``version``: its name and version.
+        process: the server itself.
     """
 
     def __init__(self, folder: Path, aof: Aof, processes: Processes) -> None:
@@ -58,10 +59,20 @@ class Server:
             pause(_PATIENCE)
         processes.check()
         self.url = f"unix://{socket}"
+        self.process = process
         self.client = redis.Redis(unix_socket_path=str(socket))
+        self._socket = str(socket)
+        self._others: dict[int, redis.Redis] = {}
         info = self.client.info("server")
         self.version = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
 
     def close(self) -> None:
-        """Close the connection; the process is its owner's to end."""
-        self.client.close()
+        """Close the connections; the process is its owner's to end."""
+        for client in (self.client, *self._others.values()):
+            client.close()
+
+    def in_database(self, number: int) -> redis.Redis:
+        """A connection to another database of it."""
+        if number not in self._others:
+            self._others[number] = redis.Redis(unix_socket_path=self._socket, db=number)
+        return self._others[number]

@@ -107,16 +107,19 @@ def bench() -> Iterator[Bench]:
 
 
 def test_it_measures_all_peers_and_writes_each_measurement(bench: Bench) -> None:
-    bench.start("--runs", "60", "--aof", "no", "--json", str(bench.folder / "out.json"))
+    measures = ("drain", "enqueue", "latency", "idle", "convergence")
+    files = ("--json", str(bench.folder / "out.json"), "--markdown", str(bench.folder / "out.md"))
+    bench.start("--runs", "60", "--aof", "no", "--peers", "taskq,rq,simple", "--only", ",".join(measures), *files)
     assert bench.ended() == 0, bench.log.read_text()
 
     document = json.loads((bench.folder / "out.json").read_text())
-    assert document["format"] == 1 and document["plan"]["quick"]
+    assert document["format"] == 2 and document["plan"]["quick"]
     assert document["machine"]["cores"] >= 1 and document["machine"]["fsync_ms"] > 0
     assert {"python", "server", "taskq-fleet", "rq", "redis"} <= set(document["versions"])
     made = {(one["measure"], one["peer"]): one for one in document["measurements"]}
     assert set(made) == {
-        *((measure, peer) for measure in ("drain", "enqueue", "latency") for peer in ("taskq", "rq", "simple")),
+        *((measure, peer) for measure in ("drain", "latency", "idle") for peer in ("taskq", "rq", "simple")),
+        *(("enqueue", peer) for peer in ("taskq", "rq")),
         ("convergence", "taskq"),
     }
     assert made["drain", "taskq"]["runs"] == 60
@@ -129,6 +132,10 @@ def test_it_measures_all_peers_and_writes_each_measurement(bench: Bench) -> None
 
     text = bench.log.read_text()
     assert "idle start p50, ms" in text and "SimpleWorker" in text and "×" in text
+    (mark,) = [mark for mark in document["marks"] if mark["title"] == "drain, of the forking RQ worker"]
+    assert mark["wanted"] == "≥ 120 ×" and mark["value"].endswith("×") and mark["met"] in (True, False)
+    written = (bench.folder / "out.md").read_text()
+    assert "| rq worker |" in written and "| drain, of the forking RQ worker | ≥ 120 × |" in written
     assert not bench.left() and len(bench.seen) >= 10
     assert not list(bench.data.iterdir())
 
@@ -156,7 +163,7 @@ def test_nothing_of_it_stays_when_it_is_interrupted(bench: Bench, ending: signal
 def test_what_can_not_be_measured_is_refused(bench: Bench) -> None:
     bench.start("--only", "drain,speed")
     assert bench.ended() == 2
-    assert "speed is not allowed; there are drain, enqueue, latency, convergence" in bench.log.read_text()
+    assert "speed is not allowed; there are drain, enqueue, latency, idle, threads" in bench.log.read_text()
 
 
 @pytest.mark.parametrize("measure", ["drain", "latency"])

@@ -3,66 +3,70 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
+from benchmarks.clients.producer import Producer
+from benchmarks.clients.taskq import CLIENT
 from benchmarks.errors import BenchError
-from benchmarks.peers.peer import Ended, Job, Peer
-from benchmarks.peers.records import Records
-from benchmarks.processes import Process, Processes, run
-from benchmarks.server import Server
-from taskq import Client, Settings, TaskqError
+from benchmarks.peers.peer import COROUTINES, Setup, Way, Ways
+from benchmarks.peers.recorded import Recorded
+from benchmarks.processes import Process, run
 
 PROGRAM = Path(sys.executable).with_name("taskq")
-_TASKS = Path(__file__).parents[1] / "jobs/bench_tasks.py"
-_QUEUE = "taskq.default"
+JOBS = Path(__file__).parents[1] / "jobs"
+_OPTIONS: dict[Setup, tuple[str, ...]] = {
+    "default": (),
+    "threads": ("--executors", "2"),
+    "async": ("--executors", "2", "--async-slots", str(COROUTINES // 2)),
+}
 
 
-class Taskq(Peer):
+class Taskq(Recorded):
     """One ``taskq worker`` with its default settings: an executor a core."""
 
     title = "taskq"
     share = 1.0
-    distributions = ("taskq-fleet",)
-    command = "taskq worker"
+    distributions = ("taskq-fleet", "redis", "hiredis")
+    queue = "taskq.default"
+    setups: ClassVar[Ways] = {
+        "default": Way("taskq worker"),
+        "threads": Way("taskq worker --executors 2, @task(threads=8)"),
+        "async": Way("taskq worker --executors 2 --async-slots 250"),
+    }
+    face: Producer
 
-    def __init__(self, server: Server, processes: Processes) -> None:
-        super().__init__(server, processes)
-        self._client = Client(settings=Settings(redis_url=server.url))
-        self._records = Records(server.client, _QUEUE)
+    def connect(self) -> Producer:
+        return CLIENT(self.server.url)
 
     def prepare(self) -> None:
-        run([PROGRAM, "register", _TASKS], TASKQ_REDIS_URL=self.server.url)
+        self.register("bench_tasks.py")
 
-    def start_worker(self, name: str = "worker", *options: str) -> Process:
+    def register(self, *files: str | Path) -> None:
+        """Register files; a bare name is one of the folder ``jobs``."""
+        run([PROGRAM, "register", *(JOBS / file for file in files)], TASKQ_REDIS_URL=self.server.url)
+
+    def start_worker(self, setup: Setup = "default") -> Process:
+        if setup != "default":
+            self.register("slot_tasks.py")
+        return self.worker("worker", *_OPTIONS[setup])
+
+    def worker(self, name: str, *options: str, **environment: str) -> Process:
         """Start a worker.
 
         Args:
-            name: of its log. ``options``: of its command.
+            name: of its log. ``options``: of its command. ``environment``: added to its own.
         """
-        return self.processes.start(name, [PROGRAM, "worker", *options], TASKQ_REDIS_URL=self.server.url)
+        return self.processes.start(name, [PROGRAM, "worker", *options], TASKQ_REDIS_URL=self.server.url, **environment)
 
-    def enqueue(self, job: Job) -> Any:
-        return self._client.enqueue(job)
+    def identities(self) -> list[str]:
+        return [handle.id for handle in self.face.handles]
 
-    def enqueue_many(self, job: Job, count: int) -> list[Any]:
-        return list(self._client.enqueue_many(job, [{}] * count))
+    def failed(self) -> int:
+        """How many runs have failed."""
+        return int(self.server.client.zcard(f"rq:failed:{self.queue}"))
 
-    def waiting(self) -> int:
-        return self._records.waiting()
-
-    def finished(self) -> int:
-        return self._records.finished()
-
-    def ended(self, handles: Sequence[Any]) -> list[Ended]:
-        return self._records.ended([handle.id for handle in handles])
-
-    def result(self, handle: Any, timeout: int) -> Any:
-        try:
-            return handle.wait(timeout)
-        except TaskqError as error:
-            raise BenchError(f"taskq: run {handle.id}: {error}") from error
-
-    def close(self) -> None:
-        self._client.close()
+    def none_failed(self) -> None:
+        """Raise `BenchError` where a run has failed."""
+        if self.failed():
+            raise BenchError(f"taskq: {self.failed()} runs have failed")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from redis import Redis
 from rq import Queue
 from rq.registry import FinishedJobRegistry
 from rq.results import Result
 
-from benchmarks.peers.peer import Ended
-
 _BATCH = 1000
 _SUCCESSFUL = str(Result.Type.SUCCESSFUL.value).encode()
+
+
+class Ended(NamedTuple):
+    """What is recorded of a run: whether it succeeded, and how many results it has."""
+
+    succeeded: bool
+    results: int
 
 
 class Records:
@@ -48,7 +54,6 @@ class Records:
 
 def _ended(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> Ended:
     if not entries:
-        return Ended(False, 0, 0.0)
-    identity, fields = entries[0]
-    # The id of a stream's entry is the server's time in ms.
-    return Ended(fields.get(b"type") == _SUCCESSFUL, len(entries), int(identity.partition(b"-")[0]) / 1000)
+        return Ended(False, 0)
+    _, fields = entries[0]
+    return Ended(fields.get(b"type") == _SUCCESSFUL, len(entries))

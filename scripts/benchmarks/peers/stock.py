@@ -3,67 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from redis import Redis
-from rq import Queue
-from rq.results import Result
-
-from benchmarks.errors import BenchError
-from benchmarks.peers.peer import Ended, Job, Peer
-from benchmarks.peers.records import Records
-from benchmarks.processes import Process, Processes
-from benchmarks.server import Server
+from benchmarks.clients.producer import Producer
+from benchmarks.clients.rq import CLIENT
+from benchmarks.peers.peer import THREADS, Setup, Way, Ways
+from benchmarks.peers.recorded import Recorded
+from benchmarks.processes import Process
 
 _PROGRAM = Path(sys.executable).with_name("rq")
 _PATH = Path(__file__).resolve().parents[1] / "jobs"
-_FUNCTIONS = {"constant": "bench_jobs.constant", "now": "bench_jobs.now"}
 
 
-class _Stock(Peer):
-    """One ``rq worker``."""
+class _Stock(Recorded):
+    """One ``rq worker``; for more slots, a pool of them."""
 
     distributions = ("rq",)
+    queue = "default"
     options: ClassVar[tuple[str, ...]] = ()
+    face: Producer
 
-    def __init__(self, server: Server, processes: Processes) -> None:
-        super().__init__(server, processes)
-        self._redis = Redis.from_url(server.url)
-        self._queue = Queue(connection=self._redis)
-        self._records = Records(server.client, self._queue.name)
+    def connect(self) -> Producer:
+        return CLIENT(self.server.url)
 
     def prepare(self) -> None:
         """RQ's workers import what they are given."""
 
-    def start_worker(self) -> Process:
-        common = [str(_PROGRAM), "worker", "--quiet", "--url", self.server.url, "--path", str(_PATH)]
-        return self.processes.start("worker", [*common, *self.options])
+    def start_worker(self, setup: Setup = "default") -> Process:
+        program = ("worker",) if setup == "default" else ("worker-pool", "--num-workers", str(THREADS))
+        options = [str(_PROGRAM), *program, "--quiet", "--url", self.server.url, "--path", str(_PATH), *self.options]
+        return self.processes.start("worker", options)
 
-    def enqueue(self, job: Job) -> Any:
-        return self._queue.enqueue(_FUNCTIONS[job])
-
-    def enqueue_many(self, job: Job, count: int) -> list[Any]:
-        return list(self._queue.enqueue_many([Queue.prepare_data(_FUNCTIONS[job]) for _ in range(count)]))
-
-    def waiting(self) -> int:
-        return self._records.waiting()
-
-    def finished(self) -> int:
-        return self._records.finished()
-
-    def ended(self, handles: Sequence[Any]) -> list[Ended]:
-        return self._records.ended([handle.id for handle in handles])
-
-    def result(self, handle: Any, timeout: int) -> Any:
-        found = handle.latest_result(timeout=timeout)
-        if found is None or found.type != Result.Type.SUCCESSFUL:
-            raise BenchError(f"{self.title}: job {handle.id} has {'no result' if found is None else found.exc_string}")
-        return found.return_value
-
-    def close(self) -> None:
-        self._redis.close()
+    def identities(self) -> list[str]:
+        return [handle.id for handle in self.face.handles]
 
 
 class ForkingWorker(_Stock):
@@ -71,7 +44,10 @@ class ForkingWorker(_Stock):
 
     title = "rq worker"
     share = 0.025
-    command = "rq worker --quiet"
+    setups: ClassVar[Ways] = {
+        "default": Way("rq worker --quiet"),
+        "threads": Way(f"rq worker-pool --quiet --num-workers {THREADS}"),
+    }
 
 
 class SimpleWorker(_Stock):
@@ -79,5 +55,9 @@ class SimpleWorker(_Stock):
 
     title = "SimpleWorker"
     share = 0.1
-    command = "rq worker --quiet --worker-class rq.SimpleWorker"
+    measures = frozenset({"drain", "latency", "idle", "threads"})  # it is enqueued for as for the other
+    setups: ClassVar[Ways] = {
+        "default": Way("rq worker --quiet --worker-class rq.SimpleWorker"),
+        "threads": Way(f"rq worker-pool --quiet --worker-class rq.SimpleWorker --num-workers {THREADS}"),
+    }
     options = ("--worker-class", "rq.SimpleWorker")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 from benchmarks.errors import BenchError
 from benchmarks.measured import Measured, Size, Tell, percentile
@@ -28,13 +27,11 @@ def measure(peer: Peer, size: Size, tell: Tell) -> Measured:
     started, returned = [], []
     for sample in range(size.samples):
         pause(dice.uniform(*_GAP))
-        began = time.monotonic()
-        handle = peer.enqueue("now")
-        start = peer.result(handle, _LONGEST)
-        returned.append((time.monotonic() - began) * 1000)
-        if not isinstance(start, float) or not began < start < time.monotonic():
-            raise BenchError(f"{peer.title}: a run that was enqueued at {began} says that it started at {start!r}")
+        began, start, end = peer.face.sample(_LONGEST)
+        if not isinstance(start, float) or not began < start < end:
+            raise BenchError(f"{peer.title}: a run that was enqueued at {began} and read at {end} says that it started at {start!r}")
         started.append((start - began) * 1000)
+        returned.append((end - began) * 1000)
         tell(sample / size.samples)
     wanted = _WARM + size.samples
     peer.wait_until_finished(wanted)

@@ -32,10 +32,10 @@ def measure(peer: Peer, size: Size, tell: Tell) -> Measured:
     Raises:
         BenchError: the workers don't get there, or a run after the change returns something else than its code says.
     """
-    assert isinstance(peer, Taskq)  # noqa: S101  # `runner.MEASURES` says so
+    assert isinstance(peer, Taskq)  # noqa: S101  # `MEASURES` says so
     settings = Settings(redis_url=peer.server.url)
     source = peer.server.folder / "changing.py"
-    workers = [peer.start_worker(f"worker {number}", "--executors", "1", "--name", f"w{number}") for number in range(size.workers)]
+    workers = [peer.worker(f"worker {number}", "--executors", "1", "--name", f"w{number}") for number in range(size.workers)]
     took, spread = [], []
     with Registry(settings=settings, who="benchmark") as registry, Client(settings=settings) as client:
         _wait(peer, lambda: [row["state"] for row in registry.workers()] == ["idle"] * size.workers, "the workers are ready")

@@ -1,0 +1,31 @@
+"""saq: ``enqueue``; many as calls at once: it has no call for many that does not wait for the results as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import saq_jobs
+
+from benchmarks.clients.producer import AsyncProducer
+
+
+class CLIENT(AsyncProducer):
+    """See the module."""
+
+    async def open(self) -> None:
+        await saq_jobs.queue.connect()
+
+    async def shut(self) -> None:
+        await saq_jobs.queue.disconnect()
+
+    async def send(self, job: str) -> Any:
+        return await saq_jobs.queue.enqueue(job)
+
+    async def send_many(self, job: str, count: int) -> list[Any]:
+        return await self.gathered(job, count)
+
+    async def receive(self, handle: Any, timeout: float) -> Any:  # noqa: ASYNC109  # the library's own way to wait
+        await handle.refresh(until_complete=timeout)
+        if handle.status != "complete":
+            raise RuntimeError(f"job {handle.key} is {handle.status}: {handle.error}")
+        return handle.result
