@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from taskq.cli.options import Options
 from taskq.cli.session import Session, session
 from taskq.registry.authoring.duration import seconds
+from taskq.registry.authoring.size import octets
 from taskq.registry.errors import InvalidInput, TaskqError
 from taskq.registry.names import check
 
@@ -53,6 +54,11 @@ def _runs(opened: Session, incomplete: str) -> list[str]:
     return [run for run in runs if run.startswith(incomplete)]
 
 
+def _workers(opened: Session, incomplete: str) -> list[str]:
+    names = [name.decode() for name in opened.ask("ZRANGE", opened.keys.workers, 0, -1)]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 class Seconds(click.ParamType[float]):
     """A duration: seconds, or text such as ``30s`` and ``1m30s``."""
 
@@ -66,9 +72,42 @@ class Seconds(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class Executors(click.ParamType[tuple[int, int]]):
+    """How many executors: ``N``, or ``MIN:MAX``."""
+
+    name = "executors"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """The least and the most; fails with what is allowed."""
+        least, colon, most = str(value).partition(":")
+        try:
+            found = int(least), int(most if colon else least)
+        except ValueError:
+            found = (0, 0)
+        if not 1 <= found[0] <= found[1]:
+            self.fail(f"{value!r} is not a number from 1, or two as MIN:MAX", param, ctx)
+        return found
+
+
+class Size(click.ParamType[int]):
+    """A size: bytes, or text such as ``256M``."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes; fails with what is allowed."""
+        try:
+            return octets(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 TASK = Name("task", _tasks)
 RUN = Name("run", _runs)
+WORKER = Name("worker", _workers)
 SECONDS = Seconds()
+SIZE = Size()
+EXECUTORS = Executors()
 VERSION = click.IntRange(min=1)
 
 

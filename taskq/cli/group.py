@@ -39,7 +39,7 @@ TABLE: Table = {
         "runs": ("runs", "List the latest runs."),
         "status": ("runs", "Show a run and its attempts."),
         "logs": ("runs", "Print what a run logged."),
-        "cancel": ("runs", "Cancel runs that wait."),
+        "cancel": ("runs", "Cancel runs that wait, or have their workers stop them."),
         "retry": ("runs", "Run failed or cancelled runs again."),
         "queues": ("fleet", "List the queues with their depth and workers."),
         "schedules": ("scheduler", "List the schedules: when they fire next, when they last did."),
@@ -47,6 +47,7 @@ TABLE: Table = {
     "Fleet": {
         "worker": ("worker", "Run a worker."),
         "workers": ("fleet", "List the workers."),
+        "drain": ("fleet", "Have a worker finish what it runs, and end."),
         "scheduler": ("scheduler", "Run a scheduler; further ones stand by."),
         "events": ("fleet", "Stream what happens, one event a line."),
         "doctor": ("doctor", "Check server and fleet, and say what to do."),

@@ -1,4 +1,4 @@
-"""``workers``, ``queues`` and ``events``: what runs, what waits, what happens."""
+"""``workers``, ``drain``, ``queues`` and ``events``: what runs, what waits, what happens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 import click
 
 from taskq.cli import output
+from taskq.cli.arguments import SECONDS, WORKER
 from taskq.cli.options import Options, command
 from taskq.cli.overview import queue_rows
 from taskq.cli.session import Session, session
 from taskq.cli.tables import STYLES, cell, console, table
 from taskq.cli.words import ago, local
+from taskq.registry.changes.draining import await_drain, request_drain
 from taskq.registry.errors import FormatUnknown
 from taskq.registry.model.change import Change, cloud_event
 from taskq.registry.runs.logs import entries_of
@@ -54,6 +56,31 @@ def workers_command(options: Options) -> None:
     ]
     heads = "WORKER! STATE QUEUES BUSY> LOADED> REVISION> HOST PID> HEARD_OF"
     table(heads, rows, empty="no workers; `taskq worker` starts one, `taskq up` a server as well")
+
+
+@command(
+    "drain",
+    examples="""
+    taskq drain w1
+    taskq drain w1 --timeout 10m            # its longest runs may take that long
+    """,
+)
+@click.argument("worker", type=WORKER)
+@click.option("--no-wait", is_flag=True, help="Don't wait until it has ended; only until it has confirmed.")
+@click.option("--timeout", type=SECONDS, default=120.0, metavar="D", help="How long it may take to end.  [2m]")
+def drain_command(options: Options, *, worker: str, no_wait: bool, timeout: float) -> None:
+    """Have WORKER take no more runs, finish those that it has within their grace, hand back the rest, and end with exit code 0.
+
+    As SIGTERM does, from anywhere. What runs it is not told of this: a supervisor of processes that starts it again (`taskq up`,
+    a restart policy) gives a fresh one. Exit 3 if there is no such worker, 1 if it has not confirmed, or not ended, in time.
+    """
+    with session(options) as opened:
+        report = opened.perform(request_drain(opened.keys, opened.settings, worker))
+        state = opened.perform(await_drain(opened.keys, report, timeout, ended=not no_wait))
+    if options.json:
+        output.document({"worker": worker, "state": state})
+    else:
+        output.note(f"Worker {worker} has ended." if state == "gone" else f"Worker {worker} drains.")
 
 
 @command("queues", examples="taskq queues")

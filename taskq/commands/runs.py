@@ -13,8 +13,10 @@ from taskq.cli.options import Options, command
 from taskq.cli.session import Session, session
 from taskq.cli.tables import MANY, facts, table
 from taskq.cli.words import ago, counted, due_words, last_line, local, took
-from taskq.registry.errors import InvalidInput, NotFound
-from taskq.registry.runs.cancellation import cancel_run
+from taskq.producer.cancelling import MARGIN, confirm_cancelled
+from taskq.registry import clock
+from taskq.registry.errors import Conflict, InvalidInput, NotFound, TaskqError, WaitTimeout
+from taskq.registry.runs.cancellation import request_cancel
 from taskq.registry.runs.creation import INDEX_CAP
 from taskq.registry.runs.document import Attempt, RunDocument, read_run, read_runs
 from taskq.registry.runs.index import ended_runs, list_runs
@@ -24,7 +26,9 @@ from taskq.registry.runs.statuses import STATUSES, TERMINAL, Status
 
 _LATER = ("scheduled", "retrying")
 _AGAIN: tuple[Status, ...] = ("failed", "cancelled")
+_OPEN: tuple[Status, ...] = tuple(status for status in STATUSES if status not in TERMINAL)
 _BLOCK = 2.0  # stays below the connection's socket timeout
+_FEW = 100  # runs for which no progress is shown
 
 
 @command(
@@ -194,17 +198,93 @@ def _brief(value: object) -> str:
     return value if isinstance(value, str) and value and not any(letter in value for letter in ' "=\n') else output.to_json(value)
 
 
-@command("cancel", examples="taskq cancel 5f0e7c1b9a3d4e2f8b6a1c0d")
-@click.argument("runs", type=RUN, nargs=-1, required=True, metavar="RUN...")
-def cancel_command(options: Options, *, runs: tuple[str, ...]) -> None:
-    """Cancel RUNs that wait, in a queue or until they are due; exit 4 if one runs or has ended."""
+@command(
+    "cancel",
+    examples="""
+    taskq cancel 5f0e7c1b9a3d4e2f8b6a1c0d
+    taskq cancel 5f0e7c1b9a3d4e2f8b6a1c0d --reason "wrong region" --no-wait
+    taskq cancel --task sync_inventory --status queued --yes
+    """,
+)
+@click.argument("runs", type=RUN, nargs=-1, metavar="[RUN]...")
+@click.option("--task", type=TASK, metavar="T", help="All runs of this task that have not ended.")
+@click.option("--status", type=click.Choice(_OPEN), help="All runs of this status; all that have not ended, if only --task is given.")
+@click.option("--reason", default="", metavar="TEXT", help="Recorded as the reason.")
+@click.option("--no-wait", is_flag=True, help="Don't wait until workers have stopped those that run.")
+@click.option("--timeout", type=SECONDS, metavar="D", help=f"How long a worker may take to stop one.  [its grace and {MARGIN:g} s]")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+def cancel_command(
+    options: Options,
+    *,
+    runs: tuple[str, ...],
+    task: str | None,
+    status: Status | None,
+    reason: str,
+    no_wait: bool,
+    timeout: float | None,
+    yes: bool,
+) -> None:
+    """Cancel RUNs, whether they wait or run, or all that the filters name.
+
+    One that waits is cancelled at once. The worker that holds one that runs is asked to stop it, and is waited for: by an exception in
+    the task first, by force after its grace. Exit 4 if one has ended by itself, 1 if a worker has not confirmed it in time: the
+    request stands then. Exit 3 if there is no such run.
+    """
+    filtered = (task, status) != (None, None)
+    if bool(runs) == filtered:
+        raise InvalidInput("name RUNs, or filter them by --task or --status: one of both")
     with session(options) as opened:
-        for run in runs:
-            opened.perform(cancel_run(opened.keys, opened.settings, run))
-            if options.json:
-                output.line(opened.perform(read_run(opened.keys, run)))
+        chosen = list(dict.fromkeys(runs))
+        if filtered:
+            chosen = _open_runs(opened, task, status)
+            if chosen and not yes:
+                _confirm(options, f"Cancel {counted(len(chosen), 'run')}?")
+        failed = _cancel(opened, options, chosen, reason, 0.0 if no_wait else timeout)
+    # Of those that a filter has named, some may have ended while others were cancelled: that is nobody's mistake.
+    shown = [error for error in failed if not (filtered and isinstance(error, Conflict))]
     if not options.json:
-        output.note(f"Cancelled {counted(len(runs), 'run')}.")
+        verb = "Asked for the end of" if no_wait else "Cancelled"
+        output.note(f"{verb} {counted(len(chosen) - len(failed), 'run')}." if chosen else "There is none to cancel.")
+    for error in shown[1:]:
+        output.warn(error.message)
+    if shown:
+        raise shown[0]
+
+
+def _open_runs(opened: Session, task: str | None, status: Status | None) -> list[str]:
+    found = opened.perform(list_runs(opened.keys, task, status, INDEX_CAP))
+    return [run["run"] for run in found if run["status"] not in TERMINAL]
+
+
+def _cancel(opened: Session, options: Options, runs: Sequence[str], reason: str, wait: float | None) -> list[TaskqError]:
+    """Ask for all of them first, then wait for those that run; returns what could not be done."""
+    block = min(_BLOCK, opened.settings.socket_timeout / 2)
+    failed: list[TaskqError] = []
+    asked: list[tuple[str, float]] = []
+    with click.progressbar(length=len(runs), label="Cancelling", file=sys.stderr, hidden=len(runs) <= _FEW or options.json) as bar:
+        for run in runs:
+            try:
+                grace = opened.perform(request_cancel(opened.keys, opened.settings, run, reason))
+                if grace is not None and wait != 0:
+                    asked.append((run, clock.monotonic() + (grace + MARGIN if wait is None else wait)))
+                    continue
+                _print_cancelled(opened, options, run)
+            except (Conflict, NotFound) as error:
+                failed.append(error)
+            bar.update(1)
+        for run, deadline in asked:
+            try:
+                opened.perform(confirm_cancelled(opened.keys, run, max(0.0, deadline - clock.monotonic()), block))
+                _print_cancelled(opened, options, run)
+            except (Conflict, NotFound, WaitTimeout) as error:
+                failed.append(error)
+            bar.update(1)
+    return failed
+
+
+def _print_cancelled(opened: Session, options: Options, run: str) -> None:
+    if options.json:
+        output.line(opened.perform(read_run(opened.keys, run)))
 
 
 @command(

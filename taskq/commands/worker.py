@@ -1,14 +1,23 @@
-"""``worker``: one process of the data plane."""
+"""``worker``: one process of the data plane, and the probe of its health."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
+# As a package: `FleetWorker` is loaded by who runs one, not by the probe of its health, which is started each few seconds.
+from taskq import worker as room
+from taskq.cli.arguments import EXECUTORS, SECONDS, SIZE
 from taskq.cli.configuration import queue_names, settings_of
 from taskq.cli.logs import log_options, start_log
 from taskq.cli.options import Options, command
 from taskq.registry.names import check
-from taskq.worker import FleetWorker
+from taskq.registry.runtime.health import MAX_AGE, ailment
+
+_STRATEGIES = ("ordered", "round_robin", "random")
+_COUNT = click.IntRange(min=1)
 
 
 @command(
@@ -16,32 +25,52 @@ from taskq.worker import FleetWorker
     examples="""
     taskq worker
     taskq worker --queues mail,default --executors 4
+    taskq worker --executors 1:8            # as many as the backlog needs
     taskq worker --burst                    # end when the queues are empty
+    taskq worker --health-file /tmp/health
+    taskq worker --check-health /tmp/health # a container's probe
     TASKQ_REDIS_URL=redis://redis:6379 taskq worker --name w1
     """,
 )
 @click.option("--queues", default="default", show_default=True, metavar="A,B", help="Queues to serve, the most urgent first.")
-@click.option("--executors", type=click.IntRange(min=1), metavar="N", help="Processes that run tasks.  [one a core]")
+@click.option("--strategy", type=click.Choice((*_STRATEGIES, "default")), default="ordered", help="Order of the queues.  [ordered]")
+@click.option("--executors", type=EXECUTORS, metavar="N|MIN:MAX", help="Processes that run tasks.  [one a core]")
 @click.option("--name", metavar="X", help="Name of this worker.  [made from host and pid]")
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
-@click.option("--max-jobs", type=click.IntRange(min=1), metavar="N", help="End after this many runs.")
+@click.option("--max-jobs", type=_COUNT, metavar="N", help="End after this many runs.")
+@click.option("--max-idle", type=SECONDS, metavar="D", help="End after so long without a run.")
+@click.option("--grace", type=SECONDS, metavar="D", help="What runs have once it is to stop.  [the longest grace of theirs, 10s at least]")
+@click.option("--recycle-after", type=_COUNT, metavar="N", help="Replace an executor after about N runs.  [never]")
+@click.option("--recycle-memory", type=SIZE, metavar="SIZE", help="Replace an executor that holds more, such as 512M.  [never]")
+@click.option("--health-file", type=click.Path(path_type=Path), metavar="PATH", help="There while runs are taken; rewritten all the time.")
+@click.option(
+    "--check-health", type=click.Path(path_type=Path), metavar="PATH", help="Run none: exit 0 if the one that writes PATH is well."
+)
+@click.option("--max-age", type=SECONDS, default=MAX_AGE, metavar="D", help=f"How old PATH may be.  [{MAX_AGE:g}s]")
 @log_options
 def worker_command(
-    options: Options,
-    *,
-    queues: str,
-    executors: int | None,
-    name: str | None,
-    burst: bool,
-    max_jobs: int | None,
-    log_format: str,
-    verbose: bool,
+    options: Options, *, queues: str, check_health: Path | None, max_age: float, log_format: str, verbose: bool, **given: Any
 ) -> None:
     """Run a worker: a supervisor and its executor processes.
 
-    SIGTERM or Ctrl-C lets running tasks finish within their grace and hands back the rest; a second one ends them at once.
+    SIGTERM or Ctrl-C lets running tasks finish within their grace and hands back the rest; a second one ends them at once. `taskq drain`
+    does the same from afar. Executors are replaced without a gap: a fresh one is loaded before the old one finishes its run.
+
+    Exit codes: 0 it has ended as it was asked to (a signal, drain, --burst, --max-jobs, --max-idle), or is well (--check-health) ·
+    1 it failed, or is not well · 2 an option can't be · 4 a live worker has this name · 5 no Redis at the start.
     """
-    named = check("worker", name) if name else None
-    worker = FleetWorker(queue_names(queues), settings=settings_of(options), name=named, executors=executors, dedicated=True)
+    if check_health is not None:
+        _check(check_health, max_age)
+        return
+    name = check("worker", given.pop("name")) if given["name"] else given.pop("name")
+    stops = {option: given.pop(option) for option in ("burst", "max_jobs", "max_idle")}
+    worker = room.FleetWorker(queue_names(queues), settings=settings_of(options), name=name, dedicated=True, **given)
     start_log(log_format, verbose=verbose, worker=worker.name)
-    raise click.exceptions.Exit(worker.work(burst=burst, max_jobs=max_jobs))
+    raise click.exceptions.Exit(worker.work(**stops))
+
+
+def _check(path: Path, max_age: float) -> None:
+    wrong = ailment(path, max_age)
+    if wrong is not None:
+        click.echo(wrong, err=True)
+        raise click.exceptions.Exit(1)

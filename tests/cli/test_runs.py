@@ -130,3 +130,28 @@ def complete(shell: Any, line: str) -> list[str]:
         return [item.partition(",")[2] for item in shell().stdout.splitlines() if item]
     finally:
         del shell.environ["_TASKQ_COMPLETE"]
+
+
+def test_runs_are_cancelled_by_filter(shell: Any, client: Client, redis: Redis, keys: Keys) -> None:
+    put_task(redis, keys, "mail")
+    runs = [client.enqueue("job") for _ in range(3)]
+    other = client.enqueue("mail")
+    assert "--yes" in shell("cancel", "--task", "job", code=2).stderr
+    assert "one of both" in shell("cancel", code=2).stderr
+    assert "one of both" in shell("cancel", runs[0].id, "--task", "job", code=2).stderr
+    assert "Cancelled 3 runs." in shell("cancel", "--task", "job", "--status", "queued", "--reason", "no more", "--yes").stderr
+    assert {(run.refresh().status, run.reason) for run in runs} == {("cancelled", "no more")}
+    assert other.refresh().status == "queued"
+    assert "none to cancel" in shell("cancel", "--task", "job", "--yes").stderr
+
+
+def test_a_run_that_its_worker_does_not_stop_is_said_to_be_asked(shell: Any, client: Client, redis: Redis, keys: Keys) -> None:
+    run = client.enqueue("job")
+    claim(redis, keys)
+    told = shell("cancel", run.id, "--timeout", "200ms", code=1).stderr
+    assert "has not confirmed it" in told
+    assert "the request stands" in told
+    assert "Asked for the end of 1 run." in shell("cancel", run.id, "--no-wait").stderr
+    missing = shell("cancel", run.id, "nothing", "--no-wait", code=3).stderr
+    assert "there is no run nothing" in missing
+    assert run.refresh().status == "running"

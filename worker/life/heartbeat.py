@@ -28,7 +28,7 @@ from taskq.worker.life.epoch import Epoch
 from taskq.worker.loading.reports import Reports
 
 State = Literal["starting", "idle", "busy", "draining"]
-OnAsked = Callable[[Mapping[bytes, bytes], float], list[str]]
+OnAsked = Callable[[Mapping[bytes, bytes]], list[str]]
 
 log = logging.getLogger("taskq.worker")
 # Seconds between Redis' clock and this machine's that are worth a warning.
@@ -55,7 +55,7 @@ class Heartbeat(Periodic):
     Args:
         server: where. ``worker``: our name. ``queues``: that we serve.
         reports: load reports that go with it. ``vitals``: how we are. ``epoch``: is asked along with it.
-        on_asked: is given what is asked of this worker, and when it started by its report; returns what is done with.
+        on_asked: is given what is asked of this worker; returns what is done with.
         health: is written after each heartbeat while the worker is ready; None for none.
     """
 
@@ -83,6 +83,11 @@ class Heartbeat(Periodic):
         self.draining = False
 
     @property
+    def started(self) -> str:
+        """When it started, as a request to drain names the worker that it means."""
+        return f"{self._started_at:.6f}"
+
+    @property
     def state(self) -> State:
         """What `taskq workers` shows."""
         if self.draining:
@@ -105,7 +110,7 @@ class Heartbeat(Periodic):
             # The hash was not there: it had expired in an outage, or Redis came back empty.
             self._reports.rewrite()
         self._tell_health()
-        done = self._on_asked(asked, self._started_at) if asked else []
+        done = self._on_asked(asked) if asked else []
         if done:
             await self.server.redis.hdel(self.server.keys.asked(self.worker), *done)
 

@@ -28,6 +28,7 @@ class Requests:
     Args:
         worker: our name. ``pool``, ``seating``, ``dispatch``: where runs are.
         claimed: runs that are claimed and not dispatched yet. ``settle``: is given each run that has a verdict.
+        started: when this worker started, as a request to drain names the one that it means.
         drain: has this worker drain and end. ``inspect``: sources wait to be inspected.
     """
 
@@ -40,11 +41,13 @@ class Requests:
         *,
         claimed: Callable[[], Iterator[Run]],
         settle: Settle,
+        started: Callable[[], str],
         drain: Callable[[], None],
         inspect: Callable[[], None],
     ) -> None:
         self._worker, self._pool, self._seating, self._dispatch = worker, pool, seating, dispatch
         self._claimed, self._settle, self._drain, self._inspect = claimed, settle, drain, inspect
+        self._started = started
         self._absent: set[str] = set()
 
     def hear(self, message: Mapping[str, Any]) -> None:
@@ -55,23 +58,16 @@ class Requests:
             case {"type": "cancel", "run": str(run)}:
                 reason = message.get("reason")
                 self._cancel(run, reason if isinstance(reason, str) else "")
-            case {"type": "drain", "worker": str(worker)} if worker == self._worker:
+            case {"type": "drain", "worker": self._worker, "started_at": str(started_at)} if started_at == self._started():
                 self._drain()
 
-    def read(self, asked: Mapping[bytes, bytes], started_at: float) -> list[str]:
-        """What stands in Redis.
-
-        Args:
-            asked: fields and values. ``started_at``: as our report says; a request to drain names the worker that it means by it.
-
-        Returns:
-            the fields that are done with.
-        """
+    def read(self, asked: Mapping[bytes, bytes]) -> list[str]:
+        """What stands in Redis, as fields and values; returns the fields that are done with."""
         done: list[str] = []
         absent: set[str] = set()
         for name, value in asked.items():
             field, text = name.decode("utf-8", "replace"), value.decode("utf-8", "replace")
-            if field == _DRAIN and text == f"{started_at:.6f}":
+            if field == _DRAIN and text == self._started():
                 self._drain()
             elif not field.startswith(_CANCEL):
                 done.append(field)  # of an earlier worker of this name

@@ -75,7 +75,7 @@ class Supervisor:
             self.reports,
             self._vitals,
             epoch=self.epoch,
-            on_asked=lambda asked, started_at: self.requests.read(asked, started_at),  # noqa: PLW0108  # `requests` is made below
+            on_asked=lambda asked: self.requests.read(asked),  # noqa: PLW0108  # `requests` is made below
             health=HealthFile(plan.health) if plan.health else None,
         )
         self.loader = Loader(
@@ -134,6 +134,7 @@ class Supervisor:
             self.dispatch,
             claimed=lambda: iter(self.claims.claimed),
             settle=self._settle,
+            started=lambda: self.heartbeat.started,
             drain=self._asked_to_drain,
             inspect=self.inspections.poke,
         )
