@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from taskq.registry import clock, scripts
 from taskq.registry.feed.feed import Feed
+from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs.run import Run, claimed_runs
@@ -249,12 +250,14 @@ class Claims(Loop):
     async def _claim(self, wanted: int) -> list[Any]:
         """Claim what is there now; returns the script's reply."""
         self._turn()
+        point("worker.claiming")
         reply: list[Any] = await self.server.call("claim", self._keys, self._args(wanted))
         return reply
 
     async def _look(self, wanted: int) -> list[Any] | None:
         """Wait for a run and claim; returns the script's reply, None if the queue stayed empty."""
         began, queue = clock.monotonic(), self._keys[-1]
+        point("worker.claiming")
         async with self._look_on.pipeline(transaction=False) as pipe:
             pipe.blmove(queue, queue, _LOOK, "LEFT", "LEFT")  # type: ignore[arg-type]  # seconds may be a float
             pipe.evalsha(scripts.load("claim").sha, len(self._keys), *self._keys, *self._args(wanted))
@@ -276,6 +279,7 @@ class Claims(Loop):
         runs = claimed_runs(reply, self._queues, self.server.keys)
         if not runs:
             return 0, 0
+        point("worker.claimed")
         self.server.observe(reply[1] / 1000)
         self.quota.works()
         self.claimed = runs
@@ -294,7 +298,9 @@ class Claims(Loop):
             # Behind the snapshot is only a registry that was lost or put back: then all of it is read again.
             await self._feed.catch_up(revision if revision > known else None)
         runs, self.claimed = self.claimed, []
-        return self._dispatch.accept(runs)
+        kept = self._dispatch.accept(runs)
+        point("worker.dispatched")
+        return kept
 
 
 def _interrupted(error: ResponseError) -> bool:

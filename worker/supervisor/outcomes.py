@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from taskq.registry import clock
 from taskq.registry.model.event import RunEventType
 from taskq.registry.model.spec import Spec
+from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server, is_outage
 from taskq.worker.runs.recording import event_of, finish_args, kept_for, release_args
@@ -64,6 +65,7 @@ class Outcomes(Loop):
 
     def settle(self, run: Run, verdict: Verdict) -> None:
         """Take in a verdict; it leaves soon."""
+        point("worker.settled")
         self._pending.append((run, verdict))
         self._bytes += _size(verdict)
         self._empty.clear()
@@ -127,10 +129,12 @@ class Outcomes(Loop):
     async def _write(self, batch: Sequence[Item]) -> None:
         finishes = [(run, verdict) for run, verdict in batch if isinstance(verdict, Finish)]
         releases = [(run, verdict) for run, verdict in batch if isinstance(verdict, Release)]
+        point("worker.recording")
         if finishes or self._uncounted:
             await self._finish(finishes)
         if releases:
             await self._release(releases)
+        point("worker.recorded")
 
     async def _finish(self, finishes: Sequence[tuple[Run, Finish]]) -> None:
         counts = {key: dict(fields) for key, fields in self._uncounted.items()}

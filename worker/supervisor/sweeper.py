@@ -20,6 +20,7 @@ from taskq.registry.effects import run_async
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.runs.attempts import attempt_blob
 from taskq.registry.runs.later import MAX_MOVED, move_due
+from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs import verdicts
@@ -117,7 +118,11 @@ class Sweeper(Periodic):
         expired = await self._list("")
         gone = confirmed(self._seen, expired, unbroken=unbroken)
         self._seen = expired
+        if gone:
+            point("worker.sweeping")
         await self._take_over(gone, only_expired=True)
+        if gone:
+            point("worker.swept")
         await self._strayed(check=not unbroken or bool(self._strays))
         await self._move_due()
         await self._unpark()
