@@ -1,5 +1,8 @@
 """All that descends from a process, by /proc: a grandchild that called ``setsid`` is found as well.
 
+What is to be killed is stopped first, each process before its children are looked for: one that is stopped forks no more, so a fork
+bomb can't outrun the look.
+
 Executors are subreapers, so what their runs start stays below them whatever it does; when an executor dies, it falls to
 the supervisor, if that is one.
 """
@@ -7,6 +10,7 @@ the supervisor, if that is one.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 from collections.abc import Collection
@@ -28,10 +32,10 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
-def descendants_of(pid: int) -> list[int]:
-    """Everything below ``pid``, parents before children."""
+def descendants_of(pid: int, most: float = math.inf) -> list[int]:
+    """Everything below ``pid``, parents before children; it is not looked further once more than ``most`` are found."""
     found, at = children_of(pid), 0
-    while at < len(found):
+    while at < len(found) <= most:
         found.extend(children_of(found[at]))
         at += 1
     return found
@@ -50,17 +54,35 @@ def signal_descendants(pid: int, number: int) -> None:
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL to ``pid`` and all below it; repeated while something new appears, since a fork may race with the look."""
+    """SIGKILL to ``pid`` and all below it."""
     send(pid, signal.SIGSTOP)
-    killed: set[int] = set()
+    kill_below(pid)
+    send(pid, signal.SIGKILL)
+
+
+def kill_below(pid: int, spared: Collection[int] = ()) -> None:
+    """SIGKILL to all below ``pid`` but the ``spared``; repeated while something new appears."""
+    reached = set(spared)
     for _ in range(_ROUNDS):
-        fresh = [child for child in descendants_of(pid) if child not in killed]
+        fresh = stop_below(pid, reached)
         if not fresh:
-            break
+            return
         for child in fresh:
             send(child, signal.SIGKILL)
-        killed.update(fresh)
-    send(pid, signal.SIGKILL)
+        reached.update(fresh)
+
+
+def stop_below(pid: int, spared: Collection[int] = ()) -> list[int]:
+    """SIGSTOP to all below ``pid`` but the ``spared``; returns whom it reached."""
+    found: list[int] = []
+    parents = [pid]
+    while parents:
+        for child in children_of(parents.pop()):
+            if child not in spared:
+                send(child, signal.SIGSTOP)
+                found.append(child)
+            parents.append(child)
+    return found
 
 
 def kill_orphans(known: Collection[int]) -> int:

@@ -77,7 +77,7 @@ class ExecutorProcess:
     def kill_descendants(self) -> None:
         """SIGKILL to all that its runs started."""
         if self._process.returncode is None:
-            descendants.signal_descendants(self.pid, signal.SIGKILL)
+            descendants.kill_below(self.pid)
 
     def kill(self) -> None:
         """SIGKILL to it and everything below it."""
