@@ -62,4 +62,4 @@ def out_of_memory(limits: Resources) -> Breach:
 
 def too_many(found: int, limit: int) -> Breach:
     """The executor was killed because the run had more processes than it may."""
-    return Breach("killed", f"the run had {found} processes and threads, more than its limit of {limit} pids; all were killed")
+    return Breach("killed", f"the run had at least {found} processes and threads, above its limit of {limit} pids; all were killed")

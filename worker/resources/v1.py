@@ -39,7 +39,7 @@ def open_v1(folders: Mapping[str, Path], worker: str) -> Version1 | str:
 
 
 class Version1:
-    """See `Backend`. Made by `open_v1`."""
+    """See `Backend`. Made by `open_v1`. Its groups are there from the first cell on; until then it leaves no trace."""
 
     name = NAME
 
@@ -49,10 +49,17 @@ class Version1:
         self._roots = {name: base.below(folder) for name, base in bases.items()}
         self.enforces = tuple(bases)
         self.lacks = "" if "cpu" in bases else "version 1 has no controller for cpu here"
+        try:
+            self._make_roots()  # so that it is known now whether that works
+        finally:
+            self.close()
+
+    def _make_roots(self) -> None:
         for root in self._roots.values():
             root.make()
 
     def cell(self, pid: int) -> Version1Cell:
+        self._make_roots()
         groups = {name: root.below(str(pid)) for name, root in self._roots.items()}
         for group in groups.values():
             group.make()

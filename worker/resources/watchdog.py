@@ -14,17 +14,16 @@ late run; being nice is no limit.
 from __future__ import annotations
 
 import asyncio
-import signal
+import math
 
 from taskq.registry.model.resources import Resources
-from taskq.worker.link.descendants import descendants_of, send
+from taskq.worker.link.descendants import descendants_of, kill_below
 from taskq.worker.resources import usage
 from taskq.worker.resources.backend import OnBreach, out_of_memory, too_many
 from taskq.worker.runs.run import Breach
 
 NAME = "watchdog"
 _LOOK = 0.1
-_ROUNDS = 50
 _ROOM = 2**30  # bytes that a run may map beyond its limit, at the least
 
 
@@ -71,32 +70,21 @@ class WatchdogCell:
             self._data = usage.limit_data(self._pid, usage.data_size(self._pid) + max(4 * limits.memory, limits.memory + _ROOM))
         self._arm()
 
-    def _family(self) -> list[int]:
-        return [self._pid, *descendants_of(self._pid)]
+    def _family(self, most: float = math.inf) -> list[int]:
+        return [self._pid, *descendants_of(self._pid, most)]
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
     def _look(self) -> None:
-        self._found = self._too_much(self._family())
+        limit = self._limits.pids
+        self._found = self._too_much(self._family(math.inf if limit is None else self._tasks + limit))  # more need not be counted
         if self._found is None:
             self._arm()
             return
         self._timer = None
-        self._signal_all(signal.SIGSTOP, spared={self._pid})  # what is stopped forks no more, however fast it was
         if self._on_breach is not None:
             self._on_breach(self._found)
-
-    def _signal_all(self, number: int, spared: set[int]) -> None:
-        """To each process of the family but the ``spared``, again while new ones appear."""
-        reached = set(spared)
-        for _ in range(_ROUNDS):
-            fresh = [pid for pid in self._family() if pid not in reached]
-            if not fresh:
-                return
-            for pid in fresh:
-                send(pid, number)
-            reached.update(fresh)
 
     def _too_much(self, family: list[int]) -> Breach | None:
         limits = self._limits
@@ -116,7 +104,7 @@ class WatchdogCell:
         if self._data is not None:
             usage.limit_data(self._pid, self._data)
             self._data = None
-        self._signal_all(signal.SIGKILL, spared=self._before)
+        kill_below(self._pid, self._before)
 
     def breach(self, returncode: int) -> Breach | None:
         del returncode  # it was us who killed it

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis as redis_py
+from support.fleet import Fleet
 from support.puppet import Puppet
 from support.waiting import until
 
+from taskq.registry.settings import Settings
 from taskq.worker.resources import places
 from taskq.worker.resources.v1 import Version1, open_v1
 
@@ -21,11 +24,35 @@ def puppet() -> Iterator[Puppet]:
     made.end()
 
 
-def left_behind() -> list[Path]:
-    """Control groups of this process that are still there."""
+def left_behind(pid: int) -> list[Path]:
+    """Control groups of a worker's process that are still there."""
     unified, by_controller = places.look()
     folders = {*by_controller.values(), *([unified] if unified else [])}
-    return [path for folder in folders for path in folder.glob(f"taskq-{os.getpid()}-*")]
+    return [path for folder in folders for path in folder.glob(f"taskq-{pid}-*")]
+
+
+@pytest.fixture
+def fleet(settings: Settings, redis: redis_py.Redis, tmp_path: Path) -> Iterator[Fleet]:
+    """Workers whose control groups must be gone once they have ended, unless they were killed."""
+    made = Fleet(settings, redis, tmp_path)
+    try:
+        yield made
+    finally:
+        made.stop()
+    ended = [worker.process.pid for worker in made.workers if worker.process.returncode == 0]
+    assert {pid: left_behind(pid) for pid in ended} == {pid: [] for pid in ended}
+
+
+@pytest.fixture(params=["v1", "watchdog"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """What `limits_by` is set to; control groups only where this machine has them."""
+    name = str(request.param)
+    if name == "v1":
+        made = open_v1(places.look()[1], "probe")
+        if isinstance(made, str):
+            pytest.skip(f"this machine has no control groups that can be written: {made}")
+        until(made.close, what="the control groups are removed")
+    return name
 
 
 @pytest.fixture
@@ -35,4 +62,4 @@ def v1() -> Iterator[Version1]:
         pytest.skip(f"this machine has no control groups that can be written: {made}")
     yield made
     until(made.close, what="the control groups are removed")
-    assert left_behind() == []
+    assert left_behind(os.getpid()) == []

@@ -120,7 +120,14 @@ def test_groups_of_a_dead_worker_are_removed_with_what_runs_in_them(v1: Version1
     assert isinstance(final, Version1)
     until(final.close, what="they are removed")
     assert not [path for name in ("memory", "pids") for path in folders[name].glob(f"taskq-{ended.pid}-*")]
-    assert [path for name in ("memory", "pids") for path in folders[name].glob(f"taskq-{os.getpid()}-test")]
+
+
+def test_there_is_no_group_before_the_first_run_with_limits(v1: Version1, puppet: Puppet) -> None:
+    folders = [folder for name, folder in places.look()[1].items() if name in v1.enforces]
+    name = f"taskq-{os.getpid()}-test"
+    assert not [folder for folder in folders if (folder / name).exists()]
+    v1.cell(puppet.pid)
+    assert all((folder / name / str(puppet.pid)).is_dir() for folder in folders)
 
 
 def test_without_its_controllers_or_rights_it_says_so(tmp_path: Path) -> None:
