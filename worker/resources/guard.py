@@ -68,13 +68,17 @@ class Guard:
 
     async def settle(self, handle: Handle) -> None:
         """An executor was started: where runs with limits are known to come, its cell is made before it has anything to do."""
-        if self._needed and not handle.dead:
-            try:
-                self._cells[handle] = await asyncio.to_thread(self._backend.cell, handle.process.pid)
-            except OSError as error:
-                log.info("no control group yet for executor %d: %s", handle.process.pid, error)
-            if handle.dead:
-                self._forget(handle)
+        if not self._needed:
+            return
+        try:
+            cell = await asyncio.to_thread(self._backend.cell, handle.process.pid)
+        except OSError as error:
+            log.info("no control group yet for executor %d: %s", handle.process.pid, error)
+            return
+        if handle.dead:
+            self._drop(cell)
+        else:
+            self._cells[handle] = cell
 
     # -- a run ---------------------------------------------------------------------------------------------
     def begin(self, handle: Handle, run: Run) -> None:

@@ -35,7 +35,7 @@ class Watchdog:
     """
 
     name = NAME
-    enforces = ("memory", "pids")
+    enforces: tuple[str, ...] = ("memory", "pids")
 
     def __init__(self, lacks: str) -> None:
         self.lacks = lacks
