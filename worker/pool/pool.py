@@ -178,7 +178,7 @@ class Pool:
         self.deadlines.watch(handle)
 
     def finished(self, handle: Handle, run: Run, report: dict[str, Any]) -> None:
-        if self.guard is not None:
+        if run.solo and self.guard is not None:
             self.guard.finished(handle, run)
         if self.seats.count_runs:
             self.seats.ran(handle)
