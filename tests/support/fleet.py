@@ -161,13 +161,15 @@ class Fleet:
         queues: tuple[str, ...] = ("default",),
         burst: bool = False,
         max_jobs: int | None = None,
+        dies_at: str = "",
         ready: bool = True,
         **more: str,
     ) -> Worker:
-        """A worker; returns once it is ready for runs."""
+        """A worker; returns once it is ready for runs. ``dies_at``: as by ``kill -9`` at this point of `taskq.registry.runtime.faults`."""
         name = name or f"w{len(self.workers)}"
         values = {"QUEUES": queues, "NAME": name, "EXECUTORS": executors, "BURST": burst, "MAX_JOBS": max_jobs}
-        code = "".join(f"{key} = {value!r}\n" for key, value in values.items()) + _MAIN
+        armed = f"from taskq.registry.runtime.faults import arm\narm({dies_at!r})\n" if dies_at else ""
+        code = armed + "".join(f"{key} = {value!r}\n" for key, value in values.items()) + _MAIN
         log = self.folder / f"{name}.log"
         with log.open("ab") as out:
             process = subprocess.Popen([sys.executable, "-c", code], env=environment(self.settings, **more), stdout=out, stderr=out)

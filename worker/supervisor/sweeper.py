@@ -1,7 +1,7 @@
 """`Sweeper`: takes over what dead workers left: expired leases, and litter. Moves runs that are due where no scheduler does.
 
-What expires is one more loss of the run, also where its worker had not begun it. A version that is noted in the job says that the
-run had begun, but none says nothing: it is noted only after 100 ms. To give a run back as if nothing had happened on such a doubt would take
+What expires is one more loss of the run, also where its worker had not begun it. A version that is noted in the job says that the run
+had begun, but none says nothing: it is noted only after 100 ms. To give a run back as if nothing had happened on such a doubt would take
 a task that crashes its machine at once out of the count that makes it poison. So a worker that was stopped (SIGSTOP, a suspended
 machine) with runs claimed costs each of them one of their three.
 
