@@ -13,6 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from taskq.registry.errors import InvalidInput
+from taskq.registry.packing import packing
 from taskq.registry.settings import Settings, find_url, read_password
 
 _CLIENT_RETRIES = 3
@@ -47,6 +48,8 @@ def connect_worker(settings: Settings, *, blocking: float = 0.0) -> redis.asynci
     patience = settings.socket_timeout + blocking
     options = {"retry": AsyncRetry(NoBackoff(), 0), "socket_timeout": patience}
     client: redis.asyncio.Redis = source.client(redis.asyncio.Redis, settings, **options)
+    pool: Any = client.connection_pool
+    pool.connection_class = packing(pool.connection_class)
     return client
 
 

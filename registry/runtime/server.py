@@ -119,6 +119,10 @@ class Server:
         """Redis' time in seconds since the epoch, as far as known here: for records, not for decisions about leases."""
         return clock.monotonic() + self._offset
 
+    def at(self, monotonic: float) -> float:
+        """Redis' time at a moment of our monotonic clock, as `now` knows it."""
+        return monotonic + self._offset
+
     async def sync_clock(self) -> None:
         """Ask Redis for its time."""
         seconds, micros = await self.redis.time()

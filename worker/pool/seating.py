@@ -62,6 +62,10 @@ class Seating:
             self._suspects.popitem(last=False)
 
     # -- room ----------------------------------------------------------------------------------------------
+    def idle(self) -> bool:
+        """Whether an executor has nothing to do."""
+        return any(not handle.runs and not handle.draining for handle in self._pool.seated())
+
     def room(self, taken: int) -> int:
         """How many runs may be claimed while ``taken`` wait for an executor already."""
         alone = self._room_alone()

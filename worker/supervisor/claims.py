@@ -29,7 +29,6 @@ from taskq.worker.supervisor.dispatch import Dispatch
 from taskq.worker.supervisor.order import Order
 from taskq.worker.supervisor.outcomes import Outcomes
 from taskq.worker.supervisor.quota import Quota
-from taskq.worker.supervisor.ride import Ride
 
 log = logging.getLogger("taskq.worker")
 _BELL = 2.0
@@ -106,7 +105,8 @@ class Claims(Loop):
     ) -> None:
         super().__init__(server, "claims")
         self._dispatch, self._feed, self._outcomes = dispatch, feed, outcomes
-        self._ride = outcomes.ride = Ride(lambda: (self._turn(), self._wanted()), self.room_made)
+        self._ride = outcomes.ride
+        self._ride.wish, self._ride.landed = lambda: (self._turn(), self._wanted()), self.room_made
         self._order, self._worker, self._burst = order, worker, burst
         self._queues = order.queues
         self.quota = Quota(most, max_idle)
@@ -198,7 +198,8 @@ class Claims(Loop):
             while not self.quota.used_up():
                 if self._ride.ready:
                     return self._ride.wanted
-                wanted = 0 if self._ride.under_way else self._wanted()
+                wait = self._ride.under_way or (self._ride.expected and not self._dispatch.starves())
+                wanted = 0 if wait else self._wanted()
                 if wanted > 0:
                     return wanted
                 await self._something_ended()

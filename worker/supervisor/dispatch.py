@@ -65,6 +65,10 @@ class Dispatch:
         """How many runs may be claimed now."""
         return self._seating.room(len(self._backlog) + len(self._waiting))
 
+    def starves(self) -> bool:
+        """Whether an executor has nothing to do."""
+        return self._seating.idle()
+
     def held(self) -> Iterator[Run]:
         """All runs that are claimed and have no verdict."""
         yield from (run for _, run in self._backlog)
@@ -139,11 +143,16 @@ class Dispatch:
         del handle
         verdict = verdicts.on_report(run, report)
         self._left(run)
-        if isinstance(verdict, Finish):
+        if isinstance(verdict, Finish) or verdict.burned:
             milliseconds = report.get("ms")
             if isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST:
-                self._seating.learn(run.task, milliseconds / 1000)
-        elif verdict.where == "later":
+                run.took = milliseconds / 1000
+                self._seating.learn(run.task, run.took)
+        if isinstance(verdict, Finish):
+            self._settle(run, verdict)
+            self._next()
+            return
+        if verdict.where == "later":
             self._write_log(run, retry_lines(run, verdict, self._server.now()))
         elif report.get("reason") is None and not self.draining and run.stop is None:
             # Taken back from behind a slow one: perhaps another executor is free.
@@ -197,9 +206,10 @@ class Dispatch:
         entry = self._catalog.get((run.task, run.version))
         if entry is not None:
             entry.users -= 1
-            entry.used = clock.monotonic()
+            if not entry.users:
+                entry.used = clock.monotonic()
         if run.began:
-            run.started_at = self._server.now() - (clock.monotonic() - run.began)
+            run.started_at = self._server.at(run.began)
 
     # -- the backlog ---------------------------------------------------------------------------------------
     def _next(self) -> None:

@@ -46,7 +46,7 @@ class Outcomes(Loop):
         server: where to. ``worker``: our name. ``logs``: written before the outcome of the run that they belong to.
 
     Attributes:
-        ride: takes a claim along when outcomes leave; None for none.
+        ride: takes a claim along when outcomes leave.
     """
 
     def __init__(self, server: Server, worker: str, logs: Logs) -> None:
@@ -59,7 +59,7 @@ class Outcomes(Loop):
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
-        self.ride: Ride | None = None
+        self.ride = Ride()
         self.succeeded = self.failed = 0
         self.working_time = 0.0
 
@@ -95,21 +95,41 @@ class Outcomes(Loop):
     async def run(self) -> None:
         while True:
             # First what an outage has interrupted: nobody rings for it again.
-            while self._pending or self._uncounted:
-                batch = self._cut()
-                await self._logs.flush(run.id for run, _ in batch)
-                await self._send(batch)
-                del self._pending[: len(batch)]
-                self._bytes -= sum(_size(verdict) for _, verdict in batch)
+            try:
+                while self._pending or self._uncounted:
+                    if await self._log_first():
+                        continue
+                    self.ride.expected = True
+                    await self._leave(self._cut())
+            finally:
+                self.ride.missed()
             self._empty.set()
             await self._wake.wait()
             self._wake.clear()
 
+    async def _log_first(self) -> bool:
+        """Write lines, where there is nothing but outcomes of runs that have logged much: all others go ahead of them."""
+        if not self._logs.crowded or not self._pending:
+            return False
+        self._pending.sort(key=lambda item: self._logs.much(item[0].id))
+        head = self._pending[0][0].id
+        if not self._logs.much(head):
+            return False
+        self.ride.missed()
+        await self._logs.flush_part(head)
+        return True
+
+    async def _leave(self, batch: Sequence[Item]) -> None:
+        await self._logs.flush(run.id for run, _ in batch)
+        await self._send(batch)
+        del self._pending[: len(batch)]
+        self._bytes -= sum(_size(verdict) for _, verdict in batch)
+
     def _cut(self) -> list[Item]:
         size, items = 0, 0
-        for _, verdict in self._pending[:_BATCH]:
+        for run, verdict in self._pending[:_BATCH]:
             size += _size(verdict)
-            if items and size > _BATCH_BYTES:
+            if items and (size > _BATCH_BYTES or self._logs.much(run.id)):
                 break
             items += 1
         return self._pending[:items]
@@ -147,8 +167,8 @@ class Outcomes(Loop):
     async def _call(self, args: list[Any]) -> list[bytes]:
         """Record, and take runs along where there is room for some; returns what finish.lua does."""
         keys = self.server.keys
-        boarded = self.ride.board() if self.ride is not None else None
-        if self.ride is None or boarded is None:
+        boarded = self.ride.board()
+        if boarded is None:
             replies: list[bytes] = await self.server.call(
                 "finish", [keys.leases, keys.lease, keys.events], [keys.rq, keys.prefix, self._worker, *args]
             )

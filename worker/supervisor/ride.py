@@ -9,22 +9,23 @@ from typing import Any
 class Ride:
     """What `Claims` offer and `Outcomes` take: both in one call (cycle.lua) where both are due at the same moment.
 
-    Neither waits for the other. Claims offer a ride while they wait for room, and claim by themselves if room comes and no outcome leaves;
-    outcomes that leave take the claim along if there is room by then. One ride is under way at a time, and no other claim beside it.
-
-    Args:
-        wish: says from which queues, by their keys, how many runs would be claimed now; 0 for none.
-        landed: called when a ride has ended.
+    Claims offer a ride while they wait for room; outcomes that leave take the claim along if there is room by then. An outcome never waits
+    for a claim. A claim waits for outcomes only while every executor has something to do, and no longer than the call takes that is
+    under way: then others leave, or there are none. One ride is under way at a time, and no other claim beside it.
 
     Attributes:
+        wish: says from which queues, by their keys, how many runs would be claimed now; 0 for none. ``landed``: called when a ride has
+            ended. Who claims sets both.
         offered: whether it may be taken now.
+        expected: whether a call of outcomes is under way, behind which the next ones leave.
         under_way: whether a call is under way that claims.
         wanted: how many runs the last one was to claim.
     """
 
-    def __init__(self, wish: Callable[[], tuple[Sequence[str], int]], landed: Callable[[], None]) -> None:
-        self._wish, self._landed = wish, landed
-        self.offered = self.under_way = False
+    def __init__(self) -> None:
+        self.wish: Callable[[], tuple[Sequence[str], int]] = _nowhere
+        self.landed: Callable[[], None] = lambda: None
+        self.offered = self.expected = self.under_way = False
         self.wanted = 0
         self._reply: list[Any] | None = None
 
@@ -37,7 +38,7 @@ class Ride:
         """Outcomes leave: what to claim with them, or None; after the former `land` must be called."""
         if not self.offered or self.under_way or self.ready:
             return None
-        queues, self.wanted = self._wish()
+        queues, self.wanted = self.wish()
         if self.wanted <= 0:
             return None
         self.under_way = True
@@ -46,9 +47,19 @@ class Ride:
     def land(self, reply: list[Any] | None) -> None:
         """What the claim returned; None if the call failed."""
         self.under_way, self._reply = False, reply
-        self._landed()
+        self.landed()
+
+    def missed(self) -> None:
+        """No outcome leaves for the moment."""
+        self.expected = False
+        if self.offered:
+            self.landed()
 
     def take(self) -> list[Any] | None:
         """The reply of a ride, once; None if there is none."""
         reply, self._reply = self._reply, None
         return reply
+
+
+def _nowhere() -> tuple[Sequence[str], int]:
+    return (), 0
