@@ -61,6 +61,21 @@ class Logs(Periodic):
     async def step(self) -> None:
         await self.flush()
 
+    def much(self, run: str) -> bool:
+        """Whether more lines of a run wait than are written in one call."""
+        waiting = self._waiting.get(run)
+        return waiting is not None and len(waiting.lines) > _BATCH
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there may be such a run."""
+        return self._count > _BATCH
+
+    async def flush_part(self, run: str) -> None:
+        """Write as many lines of a run as one call takes; raises as `flush`."""
+        async with self._writing:
+            await self._write(self._cut((run,)))
+
     async def flush(self, runs: Iterable[str] | None = None) -> None:
         """Write what is there of these runs, or of all.
 
