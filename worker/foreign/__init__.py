@@ -45,12 +45,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from taskq.worker.foreign.serving import serve
+    from taskq.worker.foreign.serving import Service, serve
     from taskq.worker.foreign.worker import RQWorker
 
-__all__ = ["RQWorker", "serve"]
+__all__ = ["RQWorker", "Service", "serve"]
 
-_PLACES = {"RQWorker": "taskq.worker.foreign.worker", "serve": "taskq.worker.foreign.serving"}
+_PLACES = {"RQWorker": "taskq.worker.foreign.worker", "Service": "taskq.worker.foreign.serving", "serve": "taskq.worker.foreign.serving"}
 
 
 def __getattr__(name: str) -> Any:

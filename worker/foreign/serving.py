@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from redis import Redis
 from redis.exceptions import RedisError
 from rq.utils import import_attribute
 from rq.worker.base import DequeueStrategy
@@ -25,8 +26,17 @@ _WARNING: Final = {
     "pickle": "jobs of RQ are pickled: whoever can write to this Redis can run any code in this worker and its jobs",
     "json": "jobs of RQ name the function that they call: whoever can write to this Redis can call any function with any arguments here",
 }
+# Options of `taskq worker` that mean something here: parameter → as it is written.
+_OPTIONS: Final = {
+    name: f"--{name.replace('_', '-')}"
+    for name in (
+        *("rq_serializer", "with_scheduler", "exception_handler", "queues", "strategy", "executors", "name", "burst"),
+        *("max_jobs", "max_idle", "recycle_after", "log_format", "verbose", "redis", "namespace"),
+    )
+}
 _STRATEGIES: Final = {
     "ordered": DequeueStrategy.DEFAULT,
+    "default": DequeueStrategy.DEFAULT,
     "round_robin": DequeueStrategy.ROUND_ROBIN,
     "random": DequeueStrategy.RANDOM,
 }
@@ -39,7 +49,7 @@ class Service:
     Attributes:
         serializer: ``pickle`` or ``json``, as who enqueues has it.
         queues: RQ's names of them, the most urgent first.
-        name: of the worker; made from host and pid if None. A crew's are ``NAME.1`` and so on.
+        name: of the worker; a crew's are ``NAME.1`` and so on.
         workers: how many jobs run at once, each in a worker of its own.
         burst: end when the queues are empty. ``max_jobs``: end after so many. ``max_idle``: end after so many seconds without a job.
         strategy: in which order queues are asked: ``ordered``, ``round_robin`` or ``random``.
@@ -51,7 +61,7 @@ class Service:
 
     serializer: str
     queues: tuple[str, ...]
-    name: str | None = None
+    name: str
     workers: int = 1
     burst: bool = False
     max_jobs: int | None = None
@@ -80,10 +90,33 @@ class Service:
         if self.strategy not in _STRATEGIES:
             raise InvalidInput(f"--strategy must be one of {', '.join(_STRATEGIES)}, not {self.strategy!r}")
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any], given: Mapping[str, str]) -> Service:
+        """From the options of ``taskq worker``.
 
-def queues_of(text: str) -> tuple[str, ...]:
-    """RQ's names of queues from ``a,b``, each once."""
-    return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))
+        Args:
+            values: of all its options, by the names of its parameters.
+            given: those that were given, with how they are written.
+
+        Raises:
+            InvalidInput: one that was given is not for RQ's queues.
+        """
+        idle = ", ".join(option for name, option in given.items() if name not in _OPTIONS)
+        if idle:
+            raise InvalidInput(f"{idle}: not for RQ's queues (--rq-serializer)", hint=f"these are: {', '.join(_OPTIONS.values())}")
+        least, most = values.get("executors") or (1, 1)
+        if least != most:
+            raise InvalidInput(
+                f"--executors {least}:{most}: the number of workers of RQ's queues is fixed", hint=f"give --executors {most}"
+            )
+        return cls(
+            serializer=values["rq_serializer"],
+            queues=tuple(dict.fromkeys(filter(None, map(str.strip, values["queues"].split(","))))),
+            name=values["name"] or unique_name("rq"),
+            workers=most,
+            handlers=tuple(values["exception_handler"]),
+            **{name: values[name] for name in ("burst", "max_jobs", "max_idle", "strategy", "with_scheduler", "recycle_after", "verbose")},
+        )
 
 
 def serve(settings: Settings, service: Service) -> int:
@@ -97,12 +130,13 @@ def serve(settings: Settings, service: Service) -> int:
     service.check(settings)
     handlers = _handlers(service.handlers)
     log.warning("%s", _WARNING[service.serializer])
-    name = service.name or unique_name("rq")
     if service.workers == 1:
-        _work(settings, service, name, handlers)
+        _work(settings, service, service.name, handlers)
         return 0
+    with connect(settings) as client:  # before any process is started, and is replaced again and again because it can't work
+        _check_name(client, f"{service.name}.1")
     replaces = not service.burst and service.max_idle is None
-    return Crew(service.workers, lambda number: _work(settings, service, f"{name}.{number}", handlers), replaces=replaces).work()
+    return Crew(service.workers, lambda number: _work(settings, service, f"{service.name}.{number}", handlers), replaces=replaces).work()
 
 
 def _work(settings: Settings, service: Service, name: str, handlers: Sequence[Callable[..., Any]]) -> None:
@@ -116,8 +150,7 @@ def _work(settings: Settings, service: Service, name: str, handlers: Sequence[Ca
             exception_handlers=list(handlers) or None,
             recycle_after=service.recycle_after,
         )
-        if worker.connection.exists(worker.key) and not worker.connection.hexists(worker.key, "death"):
-            raise Conflict(f"a worker named {name!r} is alive already", hint="give another --name, or wait until its key expires")
+        _check_name(worker.connection, name)
         worker.work(
             burst=service.burst,
             logging_level="DEBUG" if service.verbose else "INFO",
@@ -128,6 +161,16 @@ def _work(settings: Settings, service: Service, name: str, handlers: Sequence[Ca
         )
     except RedisError as error:
         raise translate(error) from error
+
+
+def _check_name(client: Redis, name: str) -> None:
+    key = f"{RQWorker.redis_worker_namespace_prefix}{name}"
+    try:
+        taken = client.exists(key) and not client.hexists(key, "death")
+    except RedisError as error:
+        raise translate(error) from error
+    if taken:
+        raise Conflict(f"a worker named {name!r} is alive already", hint="give another --name, or wait until its key expires")
 
 
 def _handlers(names: Sequence[str]) -> list[Callable[..., Any]]:
