@@ -63,6 +63,7 @@ class Settings(BaseModel):
     max_params: int = Field(1_048_576, gt=0, description="largest size of a run's parameters in bytes; unset: 1 MiB")
     max_result: int = Field(16_777_216, gt=0, description="largest size of a result in bytes; unset: 16 MiB")
     max_artifact: int = Field(52_428_800, gt=0, description="largest size of an artifact in bytes; unset: 50 MiB")
+    async_slots: int = Field(100, gt=0, le=10_000, description="how many async def runs an executor has in progress at once; unset: 100")
     events: Literal["off", "outcomes", "all"] = Field("outcomes", description="which run events are published; unset: outcomes")
     stats: bool = Field(True, description="count runs and their durations by task, version and minute; off: nothing is counted")
     limits_by: Literal["auto", "v2", "v1", "watchdog"] = Field(

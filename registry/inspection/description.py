@@ -63,7 +63,8 @@ def described(attribute: str, value: Any) -> dict[str, Any]:
     except InvalidInput as error:
         raise InvalidInput(f"task {name}: {error.message}") from None
     own = value.__doc__ if isinstance(value, FunctionTask) else vars(value).get("__doc__")
-    spec = Spec.from_options(name, _plain(options), parameters=parameters, doc=inspect.cleandoc(own or ""))
+    coroutine = inspect.iscoroutinefunction(body_of(value))
+    spec = Spec.from_options(name, _plain(options), parameters=parameters, coroutine=coroutine, doc=inspect.cleandoc(own or ""))
     found = {"name": name, "attribute": attribute, "spec": spec.model_dump(mode="python")}
     try:
         codec.dumps(found)

@@ -51,7 +51,8 @@ class Spec(Stored):
     ``every`` is in seconds, whole milliseconds; ``cron`` has single blanks; ``timezone`` is that of ``cron`` and of an ``at`` that was
     written without one; ``at`` is ISO 8601 with an offset. What they mean is `taskq.registry.schedules`' to say, and they are checked
     there when a file is inspected, not when a spec is read: zones that one machine knows another may not.
-    ``resources`` that limit nothing are None.
+    ``resources`` that limit nothing are None. ``threads`` is how many runs an executor has on threads at once, None for a run by itself;
+    ``coroutine`` says that the body is ``async def``, so that its runs share an executor's loop.
     """
 
     queue: str = "default"
@@ -64,6 +65,8 @@ class Spec(Stored):
     failure_ttl: Seconds = Field(604_800.0, gt=0, le=315_360_000)
     idempotent: bool = False
     resources: Resources | None = None
+    threads: Annotated[int, Field(strict=True, ge=1, le=64)] | None = None
+    coroutine: bool = False
     every: float | None = None
     cron: str | None = None
     timezone: str = "UTC"
@@ -90,7 +93,7 @@ class Spec(Stored):
         Args:
             task: for the messages.
             options: of `@task` or of a class's ``metadata()``.
-            derived: fields that follow from the code: ``parameters``, ``doc``.
+            derived: fields that follow from the code: ``parameters``, ``coroutine``, ``doc``.
 
         Raises:
             Unsupported: a field that is not built yet was asked for.
@@ -103,6 +106,7 @@ class Spec(Stored):
             spec = cls.model_validate(values | schedule_fields(given) | derived)
             if schedules_of(spec):
                 refuse_required(spec.parameters.json_schema.get("required", ()))
+            _refuse_threads(spec)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"])
@@ -110,6 +114,15 @@ class Spec(Stored):
         except InvalidInput as error:
             raise InvalidInput(f"task {task}: {error.message}") from None
         return spec
+
+
+def _refuse_threads(spec: Spec) -> None:
+    if spec.threads is None:
+        return
+    if spec.coroutine:
+        raise InvalidInput(f"threads={spec.threads}: an async def task needs none, its runs share a loop; leave it out")
+    if spec.resources is not None:
+        raise InvalidInput(f"threads={spec.threads}: a run with resources is alone in its executor; leave out one of them")
 
 
 def _refuse_unbuilt(task: str, given: Mapping[str, Any]) -> None:

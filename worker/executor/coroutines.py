@@ -1,5 +1,5 @@
-"""`async def` tasks: one event loop that lives as long as the thread that runs them, the executor's main thread. Imported with the first
-of them."""
+"""An `async def` run by itself: one event loop that lives as long as the thread that runs them, the executor's main thread. Imported
+with the first of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
         BaseException: whatever it raises.
     """
     with gate:  # no stop may come between the asyncio task and the way to stop it: the loop would keep the task
-        loop = _loop()
+        loop = loop_of_thread()
         task = loop.create_task(_alone(coroutine))
 
         gate.divert = partial(loop.call_soon_threadsafe, task.cancel)  # this also wakes a loop that waits for its sockets
@@ -40,7 +40,8 @@ def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
 _of_thread = threading.local()
 
 
-def _loop() -> asyncio.AbstractEventLoop:
+def loop_of_thread() -> asyncio.AbstractEventLoop:
+    """This thread's loop; made when it is first asked for."""
     loop: asyncio.AbstractEventLoop | None = getattr(_of_thread, "loop", None)
     if loop is None:
         loop = _of_thread.loop = asyncio.new_event_loop()

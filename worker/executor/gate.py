@@ -6,6 +6,9 @@
     inside a run ── signal ──▶ look: read the socket; a CANCEL for this run raises `TaskStopped` right there
     inside a run, but sending (held) ── signal ──▶ remembered; looked at when the sending is done
 
+Where several runs are in progress (`taskq.worker.executor.together`), each is told by itself; a signal then reads the socket all the
+same, so that a coroutine which keeps the loop can be struck.
+
 Everything here happens on the main thread: Python runs signal handlers there, between two bytecodes. What makes it correct is
 that each step either happens before or after one assignment: ``current`` names the run while its code may be struck,
 ``held`` counts the sections of our own that must not be. A signal between runs is never lost, because `guard` sets ``current`` first
@@ -21,6 +24,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
@@ -36,26 +40,59 @@ _WHY = {
 class TaskStopped(BaseException):
     """The run was told to stop: timeout, cancel or shutdown. Not an `Exception`, so that ``except Exception`` lets it pass."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str = "cancel") -> None:
         super().__init__(_WHY.get(why, why))
+
+
+current_number: ContextVar[int | None] = ContextVar("taskq_number", default=None)
+"""The number of the run that this code executes for, where several are in progress; None elsewhere."""
+
+
+class Strand:
+    """A thread that executes runs, one after the other.
+
+    Attributes:
+        thread: its identifier. ``number``: of the run whose code may be struck now, or None.
+        held: how many sections of ours that must not be it is in. ``due``: it was told to stop meanwhile.
+    """
+
+    __slots__ = ("due", "held", "number", "thread")
+
+    def __init__(self, thread: int) -> None:
+        self.thread = thread
+        self.number: int | None = None
+        self.held = 0
+        self.due = False
 
 
 class Gate:
     """Lets a stop through to the run in progress, at a moment that is safe.
 
-    Used as a context manager it holds stops back on the main thread (sections may nest).
+    Used as a context manager it holds stops back on the thread that it is used on (sections may nest).
     """
 
     def __init__(self) -> None:
         self.current: int | None = None  # number of the run whose code may be struck now
         self.why: str | None = None  # why it was told to stop; stays set until the next run
         self.divert: Callable[[], object] | None = None  # stops an async run, in place of an exception
+        self.shared = False  # runs are in progress together: a signal is looked at although there is no current one
+        self.forgotten = False  # this is a child that task code forked
+        self.aimed: int | None = None  # the one of these that is to be struck if it is what keeps the main thread
+        self.strands: dict[int, Strand] = {}  # threads of runs, by identifier
         self.look: Callable[[], None] = _nothing  # reads the socket and calls `stop` for a CANCEL of `current`
         self._signalled = False
         self._held = 0
         self._strikes = 0  # stops that were let through to this run
         self._due = False  # a stop was read and has not been let through
         self._main = threading.get_ident()
+
+    @property
+    def number(self) -> int | None:
+        """The number of the run that this code executes for, None outside of one."""
+        if self.forgotten:
+            return None
+        number = current_number.get()
+        return self.current if number is None else number
 
     def guard(self, number: int, body: Callable[..., T], *args: Any) -> T:
         """Call ``body`` with ``args`` as the run ``number`` and return what it returns.
@@ -88,12 +125,20 @@ class Gate:
             TaskStopped: the current run was told to stop.
         """
         self._signalled = True
-        if self.current is None or self._held:
+        if self._held or (self.current is None and not self.shared):
             return
         self._read()
         if self._due and self.current is not None:
             self._due = False
             self._strike(frame)
+        elif self.aimed is not None:
+            self._strike_in_loop(frame)
+
+    def _strike_in_loop(self, frame: FrameType | None) -> None:
+        aimed, self.aimed = self.aimed, None
+        loop = _running_loop()
+        if loop is not None and current_number.get() == aimed and _in_coroutine(loop, frame):
+            raise TaskStopped
 
     def _read(self) -> None:
         self._held += 1  # a signal during this only sets the flag, and we look once more
@@ -123,15 +168,33 @@ class Gate:
             raise TaskStopped(self.why or "")
 
     def __enter__(self) -> None:
-        if threading.get_ident() == self._main:
+        thread = threading.get_ident()
+        if thread == self._main:
             self._held += 1
+        elif (strand := self.strands.get(thread)) is not None:
+            strand.held += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if threading.get_ident() != self._main:
+        thread = threading.get_ident()
+        if thread != self._main:
+            self._leave(self.strands.get(thread))
             return
         self._held -= 1
         if self._signalled and not self._held and self.current is not None:
             self.on_signal()
+
+    def forget(self) -> None:
+        """In a forked child: there are no runs."""
+        self.current, self.shared, self.forgotten = None, False, True
+
+    @staticmethod
+    def _leave(strand: Strand | None) -> None:
+        if strand is None:
+            return
+        strand.held -= 1
+        if strand.due and not strand.held and strand.number is not None:
+            strand.due = False
+            raise TaskStopped
 
 
 def _nothing() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from taskq.worker.executor.gate import Gate
+from taskq.worker.executor.together.crew import Crew
 from taskq.worker.link.protocol import Kind, Message
 
 _URGENT: Final = frozenset((Kind.YIELD, Kind.CANCEL, Kind.DRAIN))
@@ -19,19 +20,24 @@ _URGENT: Final = frozenset((Kind.YIELD, Kind.CANCEL, Kind.DRAIN))
 class Inbox:
     """The messages to work on, oldest first."""
 
-    def __init__(self, gate: Gate, hand_back: Callable[[int, str], None]) -> None:
+    def __init__(self, gate: Gate, crew: Crew, hand_back: Callable[[int, str], None]) -> None:
         """
         Args:
-            gate: is told of a CANCEL for the run in progress.
+            gate: is told of a CANCEL for the run in progress. ``crew``: of one for a run beside others.
             hand_back: called with number and cause (``yield``, ``drain``, or the ``why`` of a CANCEL) of a run that was
                 queued here and will not begin.
         """
-        self._gate, self._hand_back = gate, hand_back
+        self._gate, self._crew, self._hand_back = gate, crew, hand_back
         self._messages: deque[Message] = deque()
         self.draining = False
 
     def __len__(self) -> int:
         return len(self._messages)
+
+    @property
+    def head(self) -> Message | None:
+        """The next message, None if there is none."""
+        return self._messages[0] if self._messages else None
 
     def take(self) -> Message:
         """The next message.
@@ -61,6 +67,10 @@ class Inbox:
         if message.number == self._gate.current:
             if message.kind is Kind.CANCEL:
                 self._gate.stop(why)
+            return
+        if message.number in self._crew:
+            if message.kind is Kind.CANCEL and self._crew.stop(message.number, why):
+                self._gate.aimed = message.number
             return
         for queued in self._messages:
             if queued.kind is Kind.RUN and queued.number == message.number:

@@ -7,20 +7,21 @@ import importlib
 import logging
 import os
 import socket
-import sys
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final
 
 from taskq.registry import clock
 from taskq.worker.executor.channel import FLUSH_AFTER, Channel
 from taskq.worker.executor.flusher import Flusher
 from taskq.worker.executor.gate import Gate
 from taskq.worker.executor.inbox import Inbox
-from taskq.worker.executor.output import Capture, RunHandler, RunLog
+from taskq.worker.executor.output import RunHandler, RunLog, Streams
 from taskq.worker.executor.process import Habits, install_signals
 from taskq.worker.executor.running import execute, outcome, told
+from taskq.worker.executor.together.crew import Crew
 from taskq.worker.executor.versions import Versions
+from taskq.worker.link.lanes import ASYNC
 from taskq.worker.link.page import Page
-from taskq.worker.link.protocol import PROTOCOL, Kind, Message, Order, as_finished
+from taskq.worker.link.protocol import PROTOCOL, Kind, Message, Order, Report, as_finished
 
 _REASONS: Final = {"cancel": ("failed", "cancelled")}  # why a run never began → its outcome; every other is handed back
 
@@ -36,11 +37,12 @@ class Executor:
         self._begun = page.cells
         self._gate = Gate()
         self._channel = Channel(sock, self._gate)
-        self._inbox = Inbox(self._gate, self._hand_back)
+        self._crew = Crew(sock, self._gate, readable=self._readable, step=self._step, report=self._report)
+        self._inbox = Inbox(self._gate, self._crew, self._hand_back)
         self._flusher = Flusher(self._next_due, self._flush)
         self._log = RunLog(self._channel, self._gate, self._flusher.ring)
         self._versions = Versions()
-        self._captures = [Capture(self._log, self._gate, level, sys.stderr) for level in ("STDOUT", "STDERR")]
+        self._streams = Streams(self._log, self._gate)
         self._work = {
             Kind.RUN: self._run,
             Kind.LOAD: self._load,
@@ -54,15 +56,14 @@ class Executor:
         self._gate.look = self._look
         install_signals(self._gate.on_signal, self._forked)
         self._habits = Habits()
-        self._capture()
+        self._streams.install()
         logging.basicConfig(level=logging.INFO, handlers=[RunHandler(self._log)])
         self._flusher.start()
         gc.freeze()  # what is here now stays: the collector need not look at it again and again
         self._channel.post(Kind.HELLO, 0, {"protocol": PROTOCOL, "pid": os.getpid()})
-        while self._inbox or not self._inbox.draining:
-            if not self._inbox:
-                self._channel.flush()
-                self._inbox.add(self._channel.receive())
+        while self._inbox or self._crew or not self._inbox.draining:
+            if not self._inbox or (self._crew and not self._may_begin()):
+                self._wait()
                 continue
             self._do(self._inbox.take())
             if self._channel.due:
@@ -71,16 +72,67 @@ class Executor:
         self._versions.unload_all()
         self._leave()
 
-    def _capture(self) -> None:
-        sys.stdout, sys.stderr = (cast(TextIO, capture) for capture in self._captures)
+    # -- runs in progress together -------------------------------------------------------------------------
+    def _may_begin(self, *, on_loop: bool = False) -> bool:
+        """Whether the next message may begin beside what is in progress; ``on_loop``: without stopping the loop."""
+        head = self._inbox.head
+        if head is None:
+            return False
+        if head.kind is not Kind.RUN:
+            return not on_loop
+        loaded = self._versions.get(head.body[0])
+        if loaded is None:
+            return True
+        return self._crew.lanes.free(loaded.lane) and not (on_loop and not loaded.lane.name)
 
+    def _wait(self) -> None:
+        """Nothing can be begun now: wait for messages, or for what is in progress."""
+        self._channel.flush()
+        if not self._crew:
+            self._inbox.add(self._channel.receive())
+            return
+        if self._crew.wait():
+            self._inbox.add(self._channel.poll())
+        self._crew.settle()
+        if not self._crew:
+            self._tidy()
+
+    def _readable(self) -> None:
+        """On the loop: there are messages."""
+        self._inbox.add(self._channel.poll())
+        self._step()
+
+    def _step(self) -> None:
+        """On the loop: begin what may begin there, and leave it where that is all, or something needs the main thread."""
+        if self._gate.forgotten:
+            os._exit(0)  # a child that a coroutine forked has come back here
+        self._crew.settle()
+        while self._may_begin(on_loop=True):
+            self._do(self._inbox.take())
+        self._channel.flush()
+        if not self._crew.lanes.count(ASYNC) or self._may_begin():
+            self._crew.pause()
+
+    def _report(self, number: int, ended: Report) -> None:
+        """A run that was in progress beside others has ended; on whatever thread it was."""
+        if self._gate.forgotten:
+            os._exit(0)
+        self._streams.finish(number)
+        self._log.finish(number)
+        self._channel.post(Kind.FINISHED, number, as_finished(ended))
+        self._flusher.ring(self._channel.since + FLUSH_AFTER)
+
+    def _tidy(self) -> None:
+        self._streams.install()  # runs may have put something else there
+        self._habits.restore()
+
+    # -- messages ------------------------------------------------------------------------------------------
     def _do(self, message: Message) -> None:
         work = self._work.get(message.kind)
         if work is None:
             self._channel.refuse(f"{message.kind.name} is no message to an executor")
         self._begun[0] = message.number or self._begun[0]  # an UNLOAD has no number: nobody waits for it
         work(message)
-        self._begun[1] = self._begun[0]
 
     def _leave(self) -> None:
         self._channel.flush()
@@ -94,14 +146,16 @@ class Executor:
             return
         if self._channel.waiting:  # answers of earlier runs must not wait for the end of this one
             self._flusher.ring(self._channel.since + FLUSH_AFTER)
-        self._log.begin(loaded.max_log)
+        self._log.begin(loaded.max_log, loaded.max_log_bytes)
+        if loaded.lane.name:
+            self._crew.begin(number, order, loaded)
+            return
         ended = execute(number, order, loaded, self._gate)
-        self._capture()  # the run may have put something else there
-        self._habits.restore()
-        for capture in self._captures:
-            capture.finish(number, only_begun=True)
+        self._tidy()
+        self._streams.finish(number)
         self._log.finish(number)
         self._channel.post(Kind.FINISHED, number, as_finished(ended))
+        self._begun[1] = number
 
     def _load(self, message: Message) -> None:
         started = clock.monotonic()
@@ -112,6 +166,7 @@ class Executor:
             error = told(raised)
         ms = round((clock.monotonic() - started) * 1000, 3)
         self._channel.post(Kind.LOADED, message.number, {"ok": error is None, "ms": ms, "error": error})
+        self._begun[1] = message.number
 
     def _probe(self, message: Message) -> None:
         self._load(message)
@@ -132,6 +187,7 @@ class Executor:
     def _look(self) -> None:
         try:
             self._inbox.add(self._channel.poll())
+            self._crew.ring()
         except (RecursionError, MemoryError) as error:  # what was read may be lost, and a run with it
             self._channel.refuse(f"the task left no room to read a message: {type(error).__name__}")
 
@@ -154,6 +210,6 @@ class Executor:
 
     def _forked(self) -> None:
         """In a child that task code forked: it is no executor, and what it prints is nobody's log."""
-        self._gate.current = None
+        self._gate.forget()
         self._log.forget()
         self._channel.forget()

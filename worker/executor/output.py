@@ -19,7 +19,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Final, Protocol, TextIO, cast
 
 from taskq.registry import clock
 from taskq.registry.runs.fields import fields_of
@@ -82,8 +82,8 @@ class RunLog:
 
     @property
     def number(self) -> int | None:
-        """The run in progress, or None."""
-        return self._gate.current
+        """The run that this code executes for, or None."""
+        return self._gate.number
 
     def begin(self, lines: int, size: int = MAX_BYTES) -> None:
         """A run begins; at most so many of its lines are kept, and of its text so many bytes."""
@@ -202,8 +202,8 @@ class Capture(io.TextIOBase):
         """
         super().__init__()
         self._log, self._gate, self._level, self._outside = log, gate, level, outside
-        self._begun = ""  # the beginning of a line that is not complete yet
-        self._length = 0  # of all that was written of it
+        # By run: the beginning of a line that is not complete yet, and the length of all that was written of it.
+        self._begun: dict[int, tuple[str, int]] = {}
         self._arrived: deque[tuple[int, str]] = deque()
         self._inside = False
         self.buffer = _Bytes(self)
@@ -237,26 +237,26 @@ class Capture(io.TextIOBase):
     def _take(self, number: int, text: str) -> None:
         start = 0
         while (end := text.find("\n", start)) >= 0:  # not split at once: of a very large text little is kept
-            self._keep(text, start, end)
+            self._keep(number, text, start, end)
             self.finish(number)
             start = end + 1
             if self._log.full(number):
                 self._log.skip(number, text.count("\n", start))
                 return
-        self._keep(text, start, len(text))
+        self._keep(number, text, start, len(text))
 
     def finish(self, number: int, *, only_begun: bool = False) -> None:
         """Complete the line; with ``only_begun`` (at the end of a run) only if there is something in it."""
-        if self._length or not only_begun:
-            line, length = self._begun, self._length
-            self._begun, self._length = "", 0
+        line, length = self._begun.pop(number, _EMPTY)
+        if length or not only_begun:
             self._log.add(number, self._level, _cut(line, length))
 
-    def _keep(self, text: str, start: int, end: int) -> None:
-        self._length += end - start
-        room = min(MAX_LINE - len(self._begun), end - start)
-        if room > 0:
-            self._begun += text[start : start + room]
+    def _keep(self, number: int, text: str, start: int, end: int) -> None:
+        if start == end:
+            return
+        line, length = self._begun.get(number, _EMPTY)
+        room = min(MAX_LINE - len(line), end - start)
+        self._begun[number] = line + text[start : start + room] if room > 0 else line, length + end - start
 
     def writable(self) -> bool:
         """True."""
@@ -277,6 +277,9 @@ class Capture(io.TextIOBase):
         return self._outside.fileno()
 
 
+_EMPTY: Final = ("", 0)
+
+
 class _Bytes(io.RawIOBase):
     """What ``sys.stdout.buffer`` is."""
 
@@ -292,6 +295,26 @@ class _Bytes(io.RawIOBase):
         if not self._text.skipped(raw):
             self._text.write(raw.decode(errors="replace"))
         return len(raw)
+
+
+class Streams:
+    """Both streams of the process."""
+
+    def __init__(self, log: RunLog, gate: Gate) -> None:
+        """
+        Args:
+            log: takes the lines of runs. ``gate``: held meanwhile. What is written outside of a run goes to the ``sys.stderr`` of now.
+        """
+        self._captures = [Capture(log, gate, level, sys.stderr) for level in ("STDOUT", "STDERR")]
+
+    def install(self) -> None:
+        """Make them ``sys.stdout`` and ``sys.stderr``."""
+        sys.stdout, sys.stderr = (cast(TextIO, capture) for capture in self._captures)
+
+    def finish(self, number: int) -> None:
+        """A run has ended: a line that it has begun is complete."""
+        for capture in self._captures:
+            capture.finish(number, only_begun=True)
 
 
 class RunHandler(logging.Handler):

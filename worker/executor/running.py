@@ -48,20 +48,76 @@ def execute(number: int, order: Order, loaded: Loaded, gate: Gate, *, on_error: 
         gate: lets a stop through meanwhile.
         on_error: given what the task's code raised, a stop too.
     """
-    started = clock.monotonic()
-    timeout = loaded.timeout if order.timeout is None else order.timeout
-    queue = loaded.queue if order.queue is None else order.queue
-    context = TaskContext(order.run, loaded.task, loaded.version, order.attempt, queue, order.cause, started + timeout, _LOGGER)
+    started = Started(order, loaded)
     try:
         # In a copy of the context: what task code sets in context variables ends with its run.
-        ended: Report = gate.guard(number, copy_context().run, _call, loaded, context, order.params, gate)
+        ended: Report = gate.guard(number, copy_context().run, _alone, started, gate)
     except BaseException as error:  # noqa: BLE001  # whatever task code raises, SystemExit and a stop too, is the run's outcome
         ended = raised(error)
         on_error(error)
-    if gate.why is not None:
-        _tell_stop(ended, gate.why, timeout)
-    ended["ms"] = (clock.monotonic() - started) * 1000
-    return ended
+    return started.close(ended, gate.why)
+
+
+def _alone(started: Started, gate: Gate) -> Report:
+    value = started.call()
+    if type(value) is CoroutineType:
+        value = event_loop().run(value, gate)
+    return started.succeeded(value)
+
+
+class Started:
+    """A run that has begun: its code is called, and what comes of it becomes its outcome."""
+
+    __slots__ = ("_at", "_context", "_loaded", "_params", "_timeout")
+
+    def __init__(self, order: Order, loaded: Loaded) -> None:
+        """
+        Args:
+            order: what its RUN says. ``loaded``: its version.
+        """
+        _, run, self._params, attempt, timeout, queue, cause = order
+        self._at, self._loaded = clock.monotonic(), loaded
+        self._timeout = loaded.timeout if timeout is None else timeout
+        self._context = TaskContext(
+            run, loaded.task, loaded.version, attempt, loaded.queue if queue is None else queue, cause, self._at + self._timeout, _LOGGER
+        )
+
+    def call(self) -> Any:
+        """Call the task's code, in this context; returns what it returns.
+
+        Raises:
+            BaseException: whatever it raises.
+        """
+        loaded, context = self._loaded, self._context
+        set_current(context)
+        if loaded.instance is not None:
+            loaded.instance.set_context(context)
+        params: dict[str, Any] = {}
+        try:
+            if self._params:
+                params = codec.loads(self._params)
+            if loaded.convert is not None:
+                params = loaded.convert(loaded.body, params)
+        except (InvalidInput, FormatUnknown) as error:
+            raise _Unfit(error.message) from None
+        if loaded.context is not None:
+            params = {**params, loaded.context: context}
+        return loaded.body(**params)
+
+    def succeeded(self, value: Any) -> Report:
+        """The outcome of a run that has returned ``value``."""
+        return _serialised(value, min(self._loaded.max_result, MAX_FRAME - _RESERVED))
+
+    def close(self, ended: Report, why: str | None) -> Report:
+        """The outcome as it is reported; ``why`` is why the run was told to stop, or None."""
+        if why is not None:
+            _tell_stop(ended, why, self._timeout)
+        ended["ms"] = (clock.monotonic() - self._at) * 1000
+        return ended
+
+
+class _Unfit(BaseException):
+    """The parameters are not what the task takes."""
 
 
 def raised(error: BaseException) -> Report:
@@ -71,6 +127,8 @@ def raised(error: BaseException) -> Report:
         ended["delay"] = error.delay
         ended["traceback"] = told(error.__cause__) if error.__cause__ is not None else None
         return ended
+    if isinstance(error, _Unfit):
+        return outcome("failed", "invalid_parameters", error=str(error))
     ended = outcome("failed", "error", error=_line(error))
     ended["traceback"] = told(error)
     ended["kinds"] = _kinds(type(error))
@@ -81,24 +139,6 @@ def _kinds(raised_type: type[BaseException]) -> list[str]:
     """Names of the class of what was raised and of its bases, bare and qualified: what a retry policy may name."""
     kinds = [kind for kind in raised_type.__mro__ if kind not in _ALL]
     return [name for kind in kinds for name in (kind.__name__, f"{kind.__module__}.{kind.__qualname__}")]
-
-
-def _call(loaded: Loaded, context: TaskContext, blob: bytes, gate: Gate) -> Report:
-    set_current(context)
-    if loaded.instance is not None:
-        loaded.instance.set_context(context)
-    try:
-        params = codec.loads(blob) if blob else {}
-        if loaded.convert is not None:
-            params = loaded.convert(loaded.body, params)
-    except (InvalidInput, FormatUnknown) as error:
-        return outcome("failed", "invalid_parameters", error=error.message)
-    if loaded.context is not None:
-        params = {**params, loaded.context: context}
-    value = loaded.body(**params)
-    if type(value) is CoroutineType:
-        value = event_loop().run(value, gate)
-    return _serialised(value, min(loaded.max_result, MAX_FRAME - _RESERVED))
 
 
 def _serialised(value: Any, limit: int) -> Report:

@@ -52,9 +52,10 @@ FINISHED  [ms, result] of a run that succeeded, else [ms, None, {outcome, reason
 
 ``outcome`` and ``reason``: ``succeeded`` (no reason; ``result`` is a blob of `taskq.registry.codec`) · ``failed`` (``error``,
 ``timeout``, ``cancelled``, ``result_too_large``, ``result_not_serialisable``, ``invalid_parameters``) · ``released`` (to be run again
-without a burned attempt: ``not_loaded``, or None when it was handed back or told to stop with ``why`` shutdown). ``error`` is the
-exception in one line, ``traceback`` the whole of it, ``kinds`` the names of its class and of that one's bases, bare and qualified. An
-outcome ``retry`` says that the task asked for another attempt in ``delay`` seconds (None: as its policy says). ``level`` is a name of `logging`'s, or STDOUT or STDERR.
+without a burned attempt: ``not_loaded``, or None when it was handed back or told to stop with ``why`` shutdown) · ``retry`` (the task
+asked for another attempt in ``delay`` seconds; None: as its policy says). ``error`` is the exception in one line, ``traceback`` the
+whole of it, ``kinds`` the names of its class and of that one's bases, bare and qualified. ``level`` is a name of `logging`'s, or STDOUT
+or STDERR.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from taskq.registry import clock
 from taskq.registry.code.validation import Validator
 from taskq.registry.model.record import VersionRecord
 from taskq.worker.link.lanes import ALONE, Lane
-from taskq.worker.pool.handle import VersionKey
+from taskq.worker.pool.inbox import VersionKey
 
 _RETRY_FIRST, _RETRY_LAST = 1.0, 60.0
 

@@ -19,9 +19,10 @@ from taskq.registry.runtime.server import Server
 from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.reports import Reports
 from taskq.worker.loading.routes import routed_versions
-from taskq.worker.loading.stored import load_order, read_version
+from taskq.worker.loading.stored import lane_of, load_order, read_version
 from taskq.worker.loading.trials import Trials, explain
-from taskq.worker.pool.handle import Ask, Handle, VersionKey
+from taskq.worker.pool.handle import Handle
+from taskq.worker.pool.inbox import Ask, VersionKey
 from taskq.worker.pool.pool import Pool
 
 log = logging.getLogger("taskq.worker")
@@ -181,7 +182,8 @@ class Loader(Periodic):
         async with self._fetching:
             record, source = await run_async(read_version(self.server.keys, *entry.key), self.server.redis)
         entry.record, entry.validator = record, Validator(record.spec.parameters)
-        entry.body = load_order(record, source)
+        entry.lane = lane_of(record, self.server.settings.async_slots)
+        entry.body = load_order(record, source, entry.lane)
         point("worker.fetched")
 
     # -- in executors --------------------------------------------------------------------------------------

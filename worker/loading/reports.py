@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskq.registry.model.worker import LoadReport, load_field
-from taskq.worker.pool.handle import VersionKey
+from taskq.worker.pool.inbox import VersionKey
 
 
 class Reports:

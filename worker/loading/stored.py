@@ -9,6 +9,7 @@ from taskq.registry.effects import Command, Op
 from taskq.registry.errors import NotFound
 from taskq.registry.keys import Keys
 from taskq.registry.model.record import VersionRecord
+from taskq.worker.link.lanes import ALONE, Lane
 
 
 def read_version(keys: Keys, task: str, version: int) -> Op[tuple[VersionRecord, bytes]]:
@@ -26,7 +27,15 @@ def read_version(keys: Keys, task: str, version: int) -> Op[tuple[VersionRecord,
     return record, source
 
 
-def load_order(record: VersionRecord, source: bytes) -> dict[str, Any]:
+def lane_of(record: VersionRecord, async_slots: int) -> Lane:
+    """What the runs of a version may be in progress beside; those with limits of their own are alone."""
+    spec = record.spec
+    if spec.resources is not None:
+        return ALONE
+    return Lane.of(record.task, coroutine=spec.coroutine, threads=spec.threads, async_slots=async_slots)
+
+
+def load_order(record: VersionRecord, source: bytes, lane: Lane = ALONE) -> dict[str, Any]:
     """The body of a version's LOAD."""
     parameters = record.spec.parameters
     return {
@@ -38,6 +47,8 @@ def load_order(record: VersionRecord, source: bytes) -> dict[str, Any]:
         "source": source,
         "context": parameters.context,
         "convert": parameters.convert,
+        "lane": lane.name,
+        "slots": lane.slots,
         "queue": record.spec.queue,
         "timeout": record.spec.timeout,
     }

@@ -16,7 +16,8 @@ from typing import Any
 from taskq.registry.settings import Settings
 from taskq.worker.link.protocol import ProtocolError
 from taskq.worker.loading.catalog import Entry
-from taskq.worker.pool.handle import Handle, Left, VersionKey
+from taskq.worker.pool.handle import Handle
+from taskq.worker.pool.inbox import Left, VersionKey
 from taskq.worker.pool.pool import Pool
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.run import Run

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 
 from taskq.worker.loading.loader import Loader
-from taskq.worker.pool.handle import VersionKey
+from taskq.worker.pool.inbox import VersionKey
 from taskq.worker.runs.run import Run
 
 

@@ -17,7 +17,8 @@ import math
 from collections.abc import Callable, Iterable
 
 from taskq.registry import clock
-from taskq.worker.pool.handle import Handle, Request
+from taskq.worker.pool.handle import Handle
+from taskq.worker.pool.inbox import Request
 from taskq.worker.runs.run import Run, StopReason
 
 _REPEAT = 1.0

@@ -1,45 +1,26 @@
-"""`Handle`: one executor, its inbox, and what it says."""
+"""`Handle`: one executor: what it is told, and what it says."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
 
 from taskq.registry import clock
 from taskq.worker.link.channel import Channel
-from taskq.worker.link.lanes import ALONE, Lane, Lanes
+from taskq.worker.link.lanes import ALONE, Lane
 from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.link.protocol import MAX_PARAMS, PROTOCOL, Kind, Message, ProtocolError, as_report
+from taskq.worker.pool.inbox import Ask, Fate, Inbox, Left, VersionKey
 from taskq.worker.runs.run import Run, StopReason
 
 log = logging.getLogger("taskq.worker")
-VersionKey = tuple[str, int]
 # What an executor says of a run's duration is believed up to here, in milliseconds.
 _LONGEST: Final = 1e9
 
 
-@dataclass(slots=True, eq=False)
-class Ask:
-    """A request that is no run: LOAD or INSPECT.
-
-    ``answer`` gets the body of what it is answered; ``{"ok": False, "died": returncode}`` if the executor died of it, None
-    if it died of something else. ``deadline``: when it is late, monotonic.
-    """
-
-    kind: Kind
-    timeout: float
-    version: VersionKey | None = None
-    answer: asyncio.Future[dict[str, Any] | None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    deadline: float = math.inf
-
-
-Request = Run | Ask
 _ANSWER_TO = {Kind.LOADED: Kind.LOAD, Kind.INSPECTED: Kind.INSPECT}
 
 
@@ -52,17 +33,6 @@ class Known(NamedTuple):
 
 
 _UNKNOWN: Final = Known(0, ALONE, "")
-
-
-class Fate(Enum):
-    """How far a request was when its executor died."""
-
-    CRASHED = "it was in progress, and nothing beside it"
-    BEGUN = "it had begun: beside others, or it has ended and its outcome is lost"
-    WAITED = "it had not begun"
-
-
-Left = tuple[Request, Fate]
 
 
 class Watcher(Protocol):
@@ -84,38 +54,29 @@ class Watcher(Protocol):
         """The executor is dead. ``left`` is what it had not answered, in order, and how far each was."""
 
 
-class Handle:
+class Handle(Inbox):
     """One executor.
 
     Args:
         process: it. ``watcher``: who is told. ``limits``: of each run, by the names that a LOAD has for them.
 
     Attributes:
-        inbox: what was asked and not answered, by number. ``begun``: what of it is in progress; ``lanes`` counts it.
-        runs: how many runs are in the inbox.
         loaded: versions that it has, or has been asked to load.
         struck: how many of them were told to stop.
-        deadline: no request in progress is late before, monotonic; infinite if none ever is.
         late: what it did last took too long, and it was killed. ``greeted``: it said hello. ``started``: when it was started, monotonic.
     """
 
     _numbers = 0
 
     def __init__(self, process: ExecutorProcess, watcher: Watcher, **limits: int) -> None:
+        super().__init__()
         self.process, self.watcher, self.limits = process, watcher, limits
-        self.inbox: dict[int, Request] = {}
-        self.begun: dict[int, Request] = {}
-        self.lanes = Lanes()
-        self.runs = 0
-        self.struck = 0
         self.loaded: dict[VersionKey, Known] = {}
-        self.deadline = math.inf
         self.greeted = False
         self.draining = False
         self.late = False
         self.dead = False
         self.started = clock.monotonic()
-        self._waiting: deque[int] = deque()  # what has not begun; who was answered all the same is skipped
         self._indices = 0
         self._channel: Channel | None = None
 
@@ -128,16 +89,6 @@ class Handle:
         return handle
 
     # -- asking --------------------------------------------------------------------------------------------
-    @property
-    def head(self) -> Request | None:
-        """What it works on now; of several the one that began first."""
-        return next(iter(self.begun.values()), None)
-
-    @property
-    def crowded(self) -> bool:
-        """Whether anything waits here for what is in progress."""
-        return bool(self._waiting)
-
     def run(self, run: Run) -> None:
         """Send a run; its version must have been loaded by `load` before.
 
@@ -155,7 +106,7 @@ class Handle:
         if self._channel is not None:
             self._channel.send_run(number, body)
         self.runs += 1
-        self._enqueue(number, run)
+        self.enqueue(number, run)
 
     def load(self, version: VersionKey, body: dict[str, Any], timeout: float) -> Ask:
         """Have a version loaded, in order with everything else; its answer is in the `Ask`.
@@ -188,7 +139,7 @@ class Handle:
 
     def take_back(self) -> None:
         """Ask for all runs that have not begun."""
-        waiting = [number for number in self._waiting if isinstance(self.inbox.get(number), Run)]
+        waiting = self.waiting
         for number in waiting:
             self._tell(Kind.YIELD, number, {})
         if waiting:
@@ -221,7 +172,7 @@ class Handle:
     def _send(self, kind: Kind, ask: Ask, body: dict[str, Any]) -> None:
         Handle._numbers = number = Handle._numbers + 1
         self._tell(kind, number, body)
-        self._enqueue(number, ask)
+        self.enqueue(number, ask)
 
     def _tell(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
         if self._channel is not None:
@@ -234,53 +185,8 @@ class Handle:
             if self.greeted:
                 self.process.interrupt()
 
-    # -- what is in progress -------------------------------------------------------------------------------
-    def _enqueue(self, number: int, request: Request) -> None:
-        self.inbox[number] = request
-        if self._waiting or not self._may_begin(request):
-            self._waiting.append(number)
-        else:
-            self._begin(number, request, clock.monotonic())
-
-    def _may_begin(self, request: Request) -> bool:
-        return self.lanes.free(request.lane) if isinstance(request, Run) else not self.lanes.alone
-
-    def _begin(self, number: int, request: Request, now: float) -> None:
-        self.begun[number] = request
-        request.deadline = now + request.timeout
-        if isinstance(request, Run):
-            request.began = now
-            self.lanes.enter(request.lane)
-        else:
-            self.lanes.alone = True  # it keeps the main thread from everything else
-        self.deadline = min(self.deadline, request.deadline)
+    def on_begun(self) -> None:
         self.watcher.began(self)
-
-    def _end(self, number: int, request: Request) -> None:
-        """It was answered."""
-        del self.inbox[number]
-        if isinstance(request, Run):
-            self.runs -= 1
-        if self.begun.pop(number, None) is None:
-            return
-        if isinstance(request, Run):
-            self.lanes.leave(request.lane)
-            self.struck -= request.stage > 0
-        else:
-            self.lanes.alone = False
-        if not self.begun:
-            self.deadline = math.inf
-
-    def _advance(self, now: float) -> None:
-        """Something was answered: what follows begins."""
-        waiting = self._waiting
-        while waiting:
-            request = self.inbox.get(waiting[0])
-            if request is not None:
-                if not self._may_begin(request):
-                    return
-                self._begin(waiting[0], request, now)
-            waiting.popleft()
 
     # -- being told ----------------------------------------------------------------------------------------
     def _receive(self, messages: Sequence[Message]) -> None:
@@ -302,7 +208,7 @@ class Handle:
         except ProtocolError as error:
             log.error("executor %d sent %s; it is replaced", self.process.pid, error)  # noqa: TRY400  # our own stack says nothing about it
             self.kill()
-        self._advance(now)
+        self.advance(now)
 
     def _on_finished(self, number: int, body: Sequence[Any], now: float) -> None:
         run = self.inbox.get(number)
@@ -311,7 +217,7 @@ class Handle:
         report = as_report(body)
         if run.stop is not None and len(self.begun) <= 1:
             self.process.kill_descendants()  # it was told to stop, and so was all that it started
-        self._end(number, run)
+        self.end(number, run)
         if not run.began and report["outcome"] != "released":
             run.began = now - _seconds(report["ms"])  # it began and ended between two looks of ours
         self.watcher.finished(self, run, report)
@@ -320,7 +226,7 @@ class Handle:
         request = self.inbox.get(number)
         if not isinstance(request, Ask) or request.kind is not _ANSWER_TO[kind]:
             return
-        self._end(number, request)
+        self.end(number, request)
         if request.version is not None and not body.get("ok"):
             self.loaded.pop(request.version, None)
             self.watcher.load_failed(self, request.version, str(body.get("error")))
@@ -341,7 +247,7 @@ class Handle:
         if self._channel is not None:
             self._channel.finish(self.process.socket)  # what it said before it died counts
             self._channel = None
-        left = self._fates()
+        left = self.fates(self.process.page)
         self.process.close()
         self.inbox.clear()
         self.begun.clear()
@@ -351,25 +257,6 @@ class Handle:
             if isinstance(request, Ask) and not request.answer.done():
                 request.answer.set_result({"ok": False, "died": returncode} if fate is Fate.CRASHED else None)
         self.watcher.gone(self, returncode, left)
-
-    def _fates(self) -> list[Left]:
-        """How far each request was: its executor has written down what it began."""
-        begun, ended = self.process.page.begun, self.process.page.ended
-        # The one that was alone in the executor when it died, if any was.
-        crashed = begun if begun != ended else 0
-        last = self.inbox.get(crashed)
-        if not isinstance(last, Ask) and (last is None or last.lane.name):
-            together = [
-                number for number, request in self.inbox.items() if number <= begun and isinstance(request, Run) and request.lane.name
-            ]
-            crashed = together[0] if len(together) == 1 else 0
-        left: list[Left] = []
-        for number, request in self.inbox.items():
-            fate = Fate.WAITED if number > begun else Fate.CRASHED if number == crashed else Fate.BEGUN
-            if fate is not Fate.WAITED and isinstance(request, Run) and not request.began:
-                request.began = clock.monotonic()
-            left.append((request, fate))
-        return left
 
 
 def _seconds(milliseconds: Any) -> float:

@@ -11,7 +11,8 @@ from taskq.registry.settings import Settings, executor_environment
 from taskq.worker.link import descendants
 from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.pool.deadlines import Deadlines
-from taskq.worker.pool.handle import Handle, Left, VersionKey, Watcher
+from taskq.worker.pool.handle import Handle, Watcher
+from taskq.worker.pool.inbox import Left, VersionKey
 from taskq.worker.pool.recycling import Wear
 from taskq.worker.pool.seats import Seats
 from taskq.worker.resources import kernel

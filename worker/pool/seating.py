@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from taskq.registry import clock
 from taskq.worker.link.lanes import ALONE, Lane
-from taskq.worker.pool.handle import Handle, VersionKey
+from taskq.worker.pool.handle import Handle
+from taskq.worker.pool.inbox import VersionKey
 from taskq.worker.pool.pool import Pool
 from taskq.worker.runs.averages import Averages
 from taskq.worker.runs.run import Run
@@ -24,6 +25,7 @@ _SPARED = 5.0
 # For so long after such a run found no executor, the one with the fewest runs gets no more.
 _RESERVED = 0.2
 _SUSPECTS = 10_000
+_MORE = 32
 
 
 class Seating:
@@ -31,8 +33,9 @@ class Seating:
 
     A run that must be alone (see `taskq.worker.link.lanes`) gets an executor of its own. Where runs are short, more stand in its inbox
     (`Averages.depth`), so that it does not wait for us between two of them. Runs that may be in progress together fill executors up to
-    their slots: all of them, evenly, while nothing else comes; else as few as will do, so that one is left for those that must be alone.
-    Where none is, the one with the fewest runs gets no more until it is free.
+    their slots, and where they are short some more, so that no slot waits for us: all executors, evenly, while nothing else comes; else
+    as few as will do, so that one is left for those that must be alone. Where none is, the one with the fewest runs gets no more until
+    it is free.
 
     A run that was in progress beside others when their executor died may be the one that killed it. It is a suspect, and gets an
     executor of its own from then on: so a crash is counted against the one that crashes, and no other is taken along twice.
@@ -44,7 +47,7 @@ class Seating:
         self._mix = 0.0  # share of short runs among the last ones
         self._depth = 1.0  # of inboxes, for the longest of the short ones among them
         self._together = 0.0  # share of runs that may be in progress together among the last ones
-        self._lane = ALONE  # of the last one of these
+        self._lane, self._more = ALONE, 0  # of the last one of these, and how many more than slots an executor gets of them
         self._alone_at = self._refused_at = -_SPARED  # when the last run that must be alone was placed; was not placed
         self._suspects: OrderedDict[str, None] = OrderedDict()
 
@@ -98,9 +101,12 @@ class Seating:
         return free if idle or free >= seats * depth // 2 else 0
 
     def _slots(self, handle: Handle) -> int:
-        if handle.draining or not (handle.lanes.free(self._lane) or not handle.runs):
+        if handle.draining or (handle.runs and handle.lanes.alone):
             return 0
-        return max(0, self._lane.slots - handle.lanes.count(self._lane.name))
+        waiting = handle.queued(self._lane)
+        if waiting is None:
+            return 0
+        return max(0, self._lane.slots + self._more - handle.lanes.count(self._lane.name) - waiting)
 
     def _reserved(self) -> Handle | None:
         """The executor that gets no more runs, so that one which must be alone gets it soon."""
@@ -149,9 +155,9 @@ class Seating:
 
     def _pick_together(self, version: VersionKey, lane: Lane) -> Handle | None:
         """One with a free slot."""
-        self._lane = lane
+        self._lane, self._more = lane, self._beyond(version[0], lane)
         self._together += _KIND_WEIGHT * (1.0 - self._together)
-        spare = clock.monotonic() - self._alone_at < _SPARED
+        spare = self._together < _ALL_TOGETHER and clock.monotonic() - self._alone_at < _SPARED
         reserved = self._reserved()
         best: Handle | None = None
         best_rank: tuple[bool, bool, int, bool] | None = None
@@ -161,7 +167,7 @@ class Seating:
                 continue
             idle += not handle.runs
             shared += handle.lanes.total > 0 and not handle.lanes.alone
-            if handle is reserved or not (handle.lanes.free(lane) or not handle.runs):
+            if handle is reserved or not self._fits(handle, lane):
                 continue
             rank = (handle.struck > 0, spare and not handle.runs, handle.runs, version not in handle.loaded)
             if best_rank is None or rank < best_rank:
@@ -169,6 +175,21 @@ class Seating:
         if best is not None and not best.runs and spare and idle == 1 and shared:
             return None
         return best
+
+    def _beyond(self, task: str, lane: Lane) -> int:
+        """How many runs may wait in an executor for a slot."""
+        mean = self._averages.mean(task)
+        return 0 if mean is None or mean >= SLOW else min(_MORE, (lane.slots + 1) // 2)
+
+    def _fits(self, handle: Handle, lane: Lane) -> bool:
+        if not handle.runs:
+            return True
+        if handle.lanes.alone:
+            return False
+        waiting = handle.queued(lane)
+        if waiting is None or (handle.struck and waiting):
+            return False
+        return handle.lanes.count(lane.name) + waiting < lane.slots + self._more
 
     def _takes_more(self, handle: Handle) -> bool:
         head = handle.head

@@ -23,6 +23,10 @@ class Averages:
         else:
             self._means[task] = mean + _WEIGHT * (seconds - mean)
 
+    def mean(self, task: str) -> float | None:
+        """How long they take, None if nothing is known of them."""
+        return self._means.get(task)
+
     def short(self, task: str) -> bool:
         """Whether runs of this task may wait in an executor's inbox."""
         return self._means.get(task, SHORT) < SHORT

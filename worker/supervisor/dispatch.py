@@ -16,7 +16,8 @@ from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.loader import Loader
 from taskq.worker.loading.routes import PUT_BACK, prepare, route
 from taskq.worker.loading.waiting import Waiting
-from taskq.worker.pool.handle import Fate, Handle, Left, VersionKey
+from taskq.worker.pool.handle import Handle
+from taskq.worker.pool.inbox import Fate, Left, VersionKey
 from taskq.worker.pool.seating import SLOW, Seating
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.recording import retry_lines

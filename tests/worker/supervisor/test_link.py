@@ -27,7 +27,8 @@ from taskq.worker.link.lanes import ALONE, Lane
 from taskq.worker.link.page import Page
 from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.link.protocol import Kind, encode
-from taskq.worker.pool.handle import Fate, Handle, Known, Left
+from taskq.worker.pool.handle import Handle, Known
+from taskq.worker.pool.inbox import Fate, Left
 from taskq.worker.runs.run import Run
 
 
