@@ -31,8 +31,8 @@ _MAIN = """
 import logging, sys
 from taskq.worker import FleetWorker
 logging.basicConfig(level="INFO", stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-worker = FleetWorker(QUEUES, name=NAME, executors=EXECUTORS, dedicated=True)
-sys.exit(worker.work(burst=BURST, max_jobs=MAX_JOBS))
+worker = FleetWorker(QUEUES, name=NAME, executors=EXECUTORS, dedicated=True, **OPTIONS)
+sys.exit(worker.work(burst=BURST, max_jobs=MAX_JOBS, max_idle=MAX_IDLE))
 """
 TERMINAL = ("finished", "failed", "canceled")
 
@@ -155,21 +155,29 @@ class Fleet:
     # -- workers -------------------------------------------------------------------------------------------
     def start(
         self,
-        executors: int = 2,
+        executors: int | tuple[int, int] = 2,
         *,
         name: str | None = None,
         queues: tuple[str, ...] = ("default",),
         burst: bool = False,
         max_jobs: int | None = None,
         dies_at: str = "",
+        max_idle: float | None = None,
         ready: bool = True,
+        options: dict[str, Any] | None = None,
+        prelude: str = "",
         **more: str,
     ) -> Worker:
-        """A worker; returns once it is ready for runs. ``dies_at``: as by ``kill -9`` at this point of `taskq.registry.runtime.faults`."""
+        """A worker; returns once it is ready for runs.
+
+        ``options``: further ones of `FleetWorker`; ``prelude``: code that runs before it; ``dies_at``: as by ``kill -9`` at this point of
+        `taskq.registry.runtime.faults`.
+        """
         name = name or f"w{len(self.workers)}"
         values = {"QUEUES": queues, "NAME": name, "EXECUTORS": executors, "BURST": burst, "MAX_JOBS": max_jobs}
+        values |= {"MAX_IDLE": max_idle, "OPTIONS": options or {}}
         armed = f"from taskq.registry.runtime.faults import arm\narm({dies_at!r})\n" if dies_at else ""
-        code = armed + "".join(f"{key} = {value!r}\n" for key, value in values.items()) + _MAIN
+        code = prelude + armed + "".join(f"{key} = {value!r}\n" for key, value in values.items()) + _MAIN
         log = self.folder / f"{name}.log"
         with log.open("ab") as out:
             process = subprocess.Popen([sys.executable, "-c", code], env=environment(self.settings, **more), stdout=out, stderr=out)

@@ -156,12 +156,6 @@ class Pool:
         if earlier is not None:
             earlier.kill()
 
-    def cancel(self, handle: Handle, run: Run) -> None:
-        """Have a run stopped, begun or not, because somebody asked for its end."""
-        self.deadlines.stop(handle, run, "cancel")
-        if run.stop is None:
-            handle.cancel(run, "cancel")  # it has not begun
-
     def _take_standby(self) -> Handle | None:
         handle, self.standby = self.standby, None
         return handle if handle is not None and not handle.dead else None

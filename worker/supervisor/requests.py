@@ -88,7 +88,9 @@ class Requests:
         run.why = reason
         handle = self._seating.executor_of(run)
         if handle is not None:
-            self._pool.cancel(handle, run)
+            self._pool.deadlines.stop(handle, run, "cancel")
+            if run.stop is None:
+                handle.cancel(run, "cancel")  # it has not begun
             return True
         run.stop = "cancel"
         if run not in self._claimed():  # those are seen by `Dispatch`
