@@ -81,7 +81,6 @@ def _given() -> dict[str, str]:
 @click.option("--strategy", type=click.Choice((*_STRATEGIES, "default")), default="ordered", help="Order of the queues.  [ordered]")
 @click.option("--executors", type=EXECUTORS, metavar="N|MIN:MAX", help="Processes that run tasks.  [one a core]")
 @click.option("--async-slots", type=click.IntRange(1, 10_000), metavar="N", help="Runs of async def tasks at once, in each process.  [100]")
-@click.option("--async-slots", type=click.IntRange(1, 10_000), metavar="N", help="Runs of async def tasks at once, in each process.  [100]")
 @click.option("--name", metavar="X", help="Name of this worker.  [made from host and pid]")
 @click.option("--burst", is_flag=True, help="End when the queues are empty.")
 @click.option("--max-jobs", type=_COUNT, metavar="N", help="End after this many runs.")
