@@ -174,7 +174,9 @@ class Loader(Periodic):
                 else:
                     entry.fail(tried.error)
             if entry.state == "failed":
-                log.warning("%s %d can't be loaded: %s", *entry.key, entry.error.strip().rsplit("\n", 1)[-1])
+                task, version = entry.key
+                why = entry.error.strip().rsplit("\n", 1)[-1]
+                log.warning("%s %d can't be loaded: %s", task, version, why, extra={"task": task, "version": version})
                 self._report(entry)
             return entry
 

@@ -50,7 +50,7 @@ def prepare(run: Run, spec: Spec, validator: Validator) -> Verdict | None:
                 raise FormatUnknown("the run's parameters are not a mapping")
             run.params = validator.check(params)
     except FormatUnknown as error:
-        log.warning("run %s is put back: %s", run.id, error)
+        log.warning("run %s is put back: %s", run.id, error, extra=run.about)
         return PUT_BACK
     except InvalidInput as error:
         return Finish("failed", "invalid_parameters", str(error))

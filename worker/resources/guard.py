@@ -90,7 +90,7 @@ class Guard:
         self._tell(run, limits)
 
         def breached(breach: Breach) -> None:
-            log.warning("run %s of %s: %s", run.id, run.task, breach.error)
+            log.warning("run %s of %s: %s", run.id, run.task, breach.error, extra=run.about)
             run.breach = breach
             handle.kill()
 

@@ -92,6 +92,10 @@ class Run:
         """Seconds that it then has to stop."""
         return self.spec.grace if self.spec else 0.0
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a line of the worker's log says of it besides its text: ``extra`` of the record."""
+        return {"run": self.id, "task": self.task, "version": self.version or None}
 
 
 def claimed_runs(reply: Sequence[Any], queues: Sequence[str], keys: Keys) -> list[Run]:

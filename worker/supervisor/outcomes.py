@@ -141,7 +141,8 @@ class Outcomes(Loop):
             if is_outage(error) or str(error).startswith(_FULL):
                 raise
             if len(batch) == 1:
-                log.error("the outcome of run %s is refused and dropped: %s", batch[0][0].id, error)  # noqa: TRY400  # Redis' reply says it all
+                run = batch[0][0]
+                log.error("the outcome of run %s is refused and dropped: %s", run.id, error, extra=run.about)  # noqa: TRY400  # Redis' reply says it all
                 return
             for item in batch:
                 await self._send([item])
@@ -192,7 +193,7 @@ class Outcomes(Loop):
         replies = await self.server.call("release", names, args)
         for (run, release), reply in zip(releases, replies, strict=True):
             if reply == b"stale":
-                log.info("run %s can't be given back: its lease is not ours any more", run.id)
+                log.info("run %s can't be given back: its lease is not ours any more", run.id, extra=run.about)
             elif self._settings.stats:
                 count([(run, release)], self._uncounted)
 
@@ -209,9 +210,9 @@ class Outcomes(Loop):
                 if words and self._settings.stats:
                     count([(run, finish)], self._uncounted)
             elif word == b"stale":
-                log.warning("the outcome of run %s is refused as stale: another worker has taken it over", run.id)
+                log.warning("the outcome of run %s is refused as stale: another worker has taken it over", run.id, extra=run.about)
             elif word != b"done":
-                log.error("the outcome of run %s is refused and dropped: %s", run.id, word.decode("utf-8", "replace"))
+                log.error("the outcome of run %s is refused and dropped: %s", run.id, word.decode("utf-8", "replace"), extra=run.about)
 
     def ttl(self, spec: Spec | None, finish: Finish) -> int:
         """How long an outcome is kept, in whole seconds."""

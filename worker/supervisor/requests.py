@@ -84,7 +84,7 @@ class Requests:
             return False
         if run.stop is not None:
             return True
-        log.info("run %s is cancelled%s", run.id, f": {reason}" if reason else "")
+        log.info("run %s is cancelled%s", run.id, f": {reason}" if reason else "", extra=run.about)
         run.why = reason
         handle = self._seating.executor_of(run)
         if handle is not None:

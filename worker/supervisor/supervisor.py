@@ -289,7 +289,7 @@ class Supervisor:
         if handle is None:
             self.dispatch.forget(run)
             return
-        log.warning("the lease of run %s was taken over: executor %d is killed", run.id, handle.process.pid)
+        log.warning("the lease of run %s was taken over: executor %d is killed", run.id, handle.process.pid, extra=run.about)
         run.stop = "lost"
         handle.kill()
 

@@ -144,7 +144,7 @@ class Sweeper(Periodic):
         for lease in reversed(leases):
             record = self._snapshot.tasks.get(lease.task)
             verdict = verdicts.on_loss(lease.losses, record.spec if record else None, "worker_lost", f"worker {lease.worker}")
-            log.warning("run %s was lost with worker %s", lease.run, lease.worker)
+            log.warning("run %s was lost with worker %s", lease.run, lease.worker, extra={"run": lease.run, "task": lease.task})
             if isinstance(verdict, Finish):
                 await self._finish(lease, verdict, only_expired=only_expired)
             else:
@@ -218,7 +218,9 @@ class Sweeper(Periodic):
         strays = leases.keys() - ours
         lost = [lease for key, lease in leases.items() if key in strays & self._strays]
         for lease in lost:
-            log.warning("run %s was claimed in vain: the reply was lost; it is given back", lease.run)
+            log.warning(
+                "run %s was claimed in vain: the reply was lost; it is given back", lease.run, extra={"run": lease.run, "task": lease.task}
+            )
         # The last one first, so that they keep their order at the front.
         await self._release(lost[::-1], verdicts.HAND_BACK, only_expired=False)
         self._strays = strays - self._strays
