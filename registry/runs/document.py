@@ -39,9 +39,10 @@ class RunDocument(TypedDict):
     """What is known of a run; times are ISO 8601 with zone, absent is None.
 
     ``status`` is None only where an idempotency key stands for a run whose record has expired. ``error`` is the remote
-    traceback if there is one, else a sentence. ``due_at`` is when a run that was made for a later time may start, and stays
-    there afterwards; ``queued_at`` is when it came into its queue, so it is None before that. ``result`` is the value that
-    the task returned; a succeeded run has an ``error`` only where its result can't be read.
+    traceback if there is one, else a sentence. ``due_at`` is when a run that was made for a later time may start, or one
+    that has failed is tried again, and stays there afterwards; ``queued_at`` is when it came into its queue, so it is None
+    before that. ``result`` is the value that the task returned; a succeeded run has an ``error`` only where its result
+    can't be read.
     """
 
     run: str

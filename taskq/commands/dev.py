@@ -19,6 +19,7 @@ from taskq.cli.arguments import read_object, split_params
 from taskq.cli.options import Options, command
 from taskq.registry import clock
 from taskq.registry.authoring.context import TaskContext, reset_current, set_current
+from taskq.registry.authoring.retry import RetryRequested
 from taskq.registry.authoring.task import Task, body_of, declared, tasks_in
 from taskq.registry.code.artifact import digest_of
 from taskq.registry.code.imports import local_imports
@@ -121,6 +122,9 @@ def _run(name: str, task: Any, base: Mapping[str, Any], texts: list[tuple[str, s
         result = asyncio.run(_awaited(made)) if inspect.isawaitable(made) else made
     except Exception as error:  # the user's own code may raise anything; it is shown to who wrote it
         raise TaskqError(f"{name} failed after {clock.monotonic() - begin:.2f} s:\n{format_error(error, *_MACHINERY).rstrip()}") from error
+    except RetryRequested as asked:
+        when = "by its policy" if asked.delay is None else f"in {asked.delay:g} s"
+        raise TaskqError(f"{name} asked to be tried again {when}: {asked}", hint="a worker would; here an attempt is all") from asked
     finally:
         reset_current(token)
     output.note(f"{name} succeeded after {clock.monotonic() - begin:.2f} s.")

@@ -79,3 +79,10 @@ def test_a_file_that_could_not_be_registered_alone_is_warned_of(shell: Any, file
     Path("beside.py").write_text("X = 1\n")
     Path("local.py").write_text("from taskq import task\nfrom beside import X\n@task\ndef only():\n    return X\n")
     assert "takes one file" in shell("dev", "local.py").stderr
+
+
+def test_a_task_that_asks_for_another_attempt_is_told_that_there_is_none(shell: Any, tmp_path: Path) -> None:
+    file = tmp_path / "asks.py"
+    file.write_text("from taskq import TaskContext, task\n@task\ndef asks(ctx: TaskContext):\n    ctx.retry(in_='5m', error='429')\n")
+    said = shell("dev", str(file), code=1).stderr
+    assert "asks asked to be tried again in 300 s: 429" in said

@@ -1,4 +1,5 @@
-"""A claimed run (`run.Run`), what may become of it (`verdicts`), how that is recorded (`recording`), and how long runs take (`averages`).
+"""A claimed run (`run.Run`), what may become of it (`verdicts`; `retrying` where it failed), how that is recorded (`recording`),
+and how long runs take (`averages`).
 
-`verdicts` is pure: the whole table of outcomes in one place, tested without a process or a server.
+`verdicts` and `retrying` are pure: the whole table of outcomes in one place, tested without a process or a server.
 """

@@ -67,8 +67,13 @@ burned. A second signal does that at once. Outcomes are flushed, the report is r
 waits at the gate. Executors go on, their outcomes are held. Afterwards leases are renewed before anything is swept:
 the sweeper acts only on what it saw expired in two looks, at least a sweep apart, on an unbroken connection.
 
+**Retry.** A failed attempt that its policy follows up is no outcome: release.lua records it and puts the run aside until the next one is
+due, in RQ's scheduled registry and in the set of runs that are due later. The leading scheduler moves it to its queue; where none leads, any
+worker's sweep does, so that a delay there is exact to one sweep. The next attempt is claimed as any run is: by any worker, on the route of
+that moment.
+
 **A loop that raises** is logged with its traceback and started again with backoff; it never ends unseen.
 
-Deliberately absent: retries, concurrency limits, rate limits, canaries. Their places are `runs.verdicts` (pure decisions about
+Deliberately absent: concurrency limits, rate limits, canaries. Their places are `runs.verdicts` (pure decisions about
 outcomes), `dispatch` (before a run is sent) and `loading.routes` (which version a run gets).
 """
