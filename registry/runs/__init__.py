@@ -15,6 +15,7 @@ runs:
   from the set that decides when: so a few among a hundred thousand are found without a look at the others.
 - `later`: runs that are due later, the first time or to be tried again, and who moves them.
 - `retries`: failed and cancelled runs are queued once more.
+- `stats`: what workers count by the minute, read back.
 - `logs`, `cancellation`: what a run printed; taking back a run.
 
 Everything here is a generator of `taskq.registry.effects`: it never sees a connection, so that blocking and asyncio

@@ -17,6 +17,8 @@ module         does                                       owns
 `dispatch`     route → check parameters → executor        claimed runs that no executor has yet: a short backlog,
                                                           and runs that wait for their version
 `outcomes`     finish.lua and release.lua, in batches     outcomes that Redis has not confirmed
+`ride`         claims and outcomes in one call, cycle.lua whether one is under way
+`quota`        `--max-jobs`, `--max-idle`                 how many runs have ended
 `leases`       renew.lua                                  nothing: it asks for every run that is not confirmed
 `sweeper`      what others left: expired leases, litter   what it saw expired at its last look
 `heartbeat`    the worker's report, RQ's worker hash      the worker's state
@@ -33,7 +35,14 @@ unconfirmed outcomes. `Supervisor.held` is their union, and that is what gets it
 there is room for; what comes back is dispatched in the same step. Deadlines need no heap: only the head of an inbox can be
 late, so one timer at the earliest head's deadline is enough. Frames to an executor that are written in one turn of the loop
 leave in one `send`; outcomes leave when the call before them has returned, so that batches grow with the load and a
-lone run does not wait.
+lone run does not wait. Outcomes that leave take a claim along if there is room by then (`ride`).
+
+A batch is paid for once wherever that is possible: leases, registries and counters are changed by one command for all of its runs, what
+outcomes have in common is sent once (`runs.recording`), and so are the event's text but for the run's id, and the statistics
+(`runs.statistics`). What is left of a run at the server: HMGET and HSET at the claim; HSET, XADD and two EXPIRE at the outcome; XADD and
+PUBLISH for the event. RQ's executions are written for runs that have been in progress for 100 ms, together with the version (`leases`):
+nobody could have seen those of shorter ones. With ``events=all`` a start is told at the same moment, or together with the outcome of a
+run that was shorter.
 
 **The pointer.** A route is looked up in the snapshot at dispatch. A new version becomes visible there in one step, and only
 in that step: what was sent before runs on the old one, what is sent after on the new one. LOAD goes down the same socket
@@ -64,13 +73,15 @@ the rest and exits. After the longest grace of what runs (10 s at least) the res
 burned. A second signal does that at once. Outcomes are flushed, the report is removed, exit 0.
 
 **Redis away.** The first loop that notices closes the gate of `runtime.server`; one prober asks with backoff, everyone else
-waits at the gate. Executors go on, their outcomes are held. Afterwards leases are renewed before anything is swept:
-the sweeper acts only on what it saw expired in two looks, at least a sweep apart, on an unbroken connection.
+waits at the gate. Executors go on, their outcomes are held: beyond 2,000, or 64 MB of results, nothing more is claimed. Afterwards leases
+are renewed before anything is swept: the sweeper acts only on what it saw expired in two looks, at least a sweep apart, on an
+unbroken connection. A server that is full (maxmemory) still takes outcomes and gives runs (allow-oom), so that its queues drain; one that
+can't persist (MISCONF) refuses all of it, and outcomes are held until it can.
 
 **Retry.** A failed attempt that its policy follows up is no outcome: release.lua records it and puts the run aside until the next one is
-due, in RQ's scheduled registry and in the set of runs that are due later. The leading scheduler moves it to its queue; where none leads, any
-worker's sweep does, so that a delay there is exact to one sweep. The next attempt is claimed as any run is: by any worker, on the route of
-that moment.
+due, in RQ's scheduled registry and in the set of runs that are due later. The leading scheduler moves it to its queue; where none leads,
+any worker's sweep does, so that a delay there is exact to one sweep. The next attempt is claimed as any run is: by any worker, on the
+route of that moment.
 
 **A loop that raises** is logged with its traceback and started again with backoff; it never ends unseen.
 
