@@ -17,9 +17,13 @@ local over = {failed = true, canceled = true, stopped = true}
 
 local function retry(run, task, queue, ended, attempt, event)
   local job = rq .. ':job:' .. run
-  local f = redis.call('HMGET', job, 'status', 'ended_at', 'origin')
+  local f = redis.call('HMGET', job, 'status', 'ended_at', 'origin', 'retried')
   if not f[1] then
     return 'missing'
+  end
+  -- Sent again, or asked for by two at once: that end has been retried.
+  if f[4] == ended then
+    return 'retried'
   end
   if not over[f[1]] or (f[2] or '') ~= ended then
     return f[1]
@@ -28,7 +32,7 @@ local function retry(run, task, queue, ended, attempt, event)
   for _, kind in ipairs({'failed', 'canceled'}) do
     redis.call('ZREM', rq .. ':' .. kind .. ':' .. f[3], run)
   end
-  redis.call('HSET', job, 'status', 'queued', 'origin', queue, 'enqueued_at', stamp, 'started_at', '', 'worker_name', '')
+  redis.call('HSET', job, 'status', 'queued', 'origin', queue, 'enqueued_at', stamp, 'started_at', '', 'worker_name', '', 'retried', ended)
   -- Counted anew: a run that was poison has its losses before it again.
   redis.call('HDEL', job, 'ended_at', 'version', 'reason', 'error', 'due', 'losses', 'retries', 'cancel', 'cancel_ttl', 'cancel_event')
   redis.call('PERSIST', job)

@@ -128,10 +128,23 @@ def test_an_end_is_retried_once_whoever_asks_at_the_same_time(redis: Redis, keys
     # When another one is faster, and the run has even failed again
     assert [item.error for item in run_sync(retry_runs(keys, settings, ["a", "a"]), redis)] == [None]
     fail(redis, keys)
-    # Then that is not the end which was meant
+    # Then the end that the slow one means has been retried, and the later one is left alone
     (answer,) = run_sync(rest(slow, effect), redis)
-    assert isinstance(answer.error, Conflict)
+    assert answer.error is None
     assert read(redis, keys, "a")["status"] == "failed"
+    assert redis.llen(keys.rq_queue("default")) == 0
+
+
+def test_a_retry_whose_reply_was_lost_can_be_sent_again(redis: Redis, keys: Keys, settings: Settings, job: str) -> None:
+    enqueue(redis, keys, "a")
+    fail(redis, keys)
+    op = retry_runs(keys, settings, ["a"])
+    effect = until_the_call(op, redis)
+    run_sync(single(effect), redis)
+    (answer,) = run_sync(rest(op, effect), redis)
+    assert answer.error is None
+    assert redis.lrange(keys.rq_queue("default"), 0, -1) == [b"a"]
+    assert len(read(redis, keys, "a")["attempts"]) == 1
 
 
 def test_a_change_of_the_registry_in_between_is_read(redis: Redis, keys: Keys, settings: Settings, job: str) -> None:

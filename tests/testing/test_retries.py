@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from taskq import Client, Retry, RunFailed, TaskContext, task
+from taskq import Client, Retry, RunFailed, TaskContext, TaskRetired, task
 from taskq.testing import Fleet
 
 
@@ -92,3 +92,14 @@ def test_a_failed_run_is_run_again_by_hand(taskq_fleet: Fleet) -> None:
     assert (run.status, run.attempt) == ("queued", 1)
     (again,) = taskq_fleet.drain(check=False)
     assert (again.id, again.status, again.attempt) == (run.id, "failed", 2)
+
+
+def test_retiring_a_task_cancels_a_run_that_waits_for_its_next_attempt(taskq_fleet: Fleet) -> None:
+    taskq_fleet.register(fetch)
+    run = Client().enqueue(fetch, good_from=3)
+    taskq_fleet.drain()
+    assert run.refresh().status == "retrying"
+    taskq_fleet.registry.retire("fetch")
+    assert run.refresh().status == "cancelled"
+    with pytest.raises(TaskRetired):
+        run.retry()
