@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Any, Final
 
 import jsonschema_rs
+from pydantic import TypeAdapter
 
 from taskq.registry.code.places import Settled, as_json
 from taskq.registry.code.plain import Plain, shown
@@ -224,6 +225,8 @@ _FORMATS: Final = {
     "date-time": _reads(datetime.fromisoformat),
     "date": _reads(date.fromisoformat),
     "time": _reads(time.fromisoformat),
+    # As pydantic reads it: with fractions of a second, negative, or as 1:30:00.
+    "duration": _reads(TypeAdapter(timedelta).validate_python),
     "decimal": _reads(_finite),
 }
 _CONTAINERS: Final[dict[Any, type]] = {"array": list, "object": dict}

@@ -73,7 +73,7 @@ def entries_of(reply: Any, stream: str | None = None) -> Sequence[tuple[bytes, M
     if not reply:
         return []
     streams = list(reply.items()) if isinstance(reply, dict) else reply
-    entries = next((found for name, found in streams if stream is None or name == stream.encode()), [])
+    entries: Any = next((found for name, found in streams if stream is None or name == stream.encode()), [])
     # RESP3 may hold the entries in a list of their own.
     return entries[0] if entries and isinstance(entries[0], list) else entries
 

@@ -18,6 +18,7 @@ from taskq.registry.names import check
 
 _OFFERED = 500
 _LATEST = 50
+_SHOWN = 100
 _PATIENCE = 0.5  # completion must not keep a shell waiting
 
 
@@ -124,7 +125,7 @@ def split_params(words: tuple[str, ...]) -> tuple[list[tuple[str, str]], dict[st
         exact = name.endswith(":")
         name = name.removesuffix(":")
         if not equals or not name:
-            raise InvalidInput(f"{word!r} is not a parameter", hint="write name=value, or name:=JSON")
+            raise InvalidInput(f"{_brief(word)!r} is not a parameter", hint="write name=value, or name:=JSON")
         if name in values or name in dict(texts):
             raise InvalidInput(f"parameter {name} is given twice")
         if exact:
@@ -139,12 +140,18 @@ def read_json(what: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{what}{text}: not JSON: {error}", hint="text needs quotes: 'name:=\"text\"', or write name=text") from None
+        raise InvalidInput(
+            f"{what}{_brief(text)}: not JSON: {error}", hint="text needs quotes: 'name:=\"text\"', or write name=text"
+        ) from None
 
 
 def read_object(what: str, text: str) -> dict[str, Any]:
     """A JSON object from the command line; raises `InvalidInput` naming ``what``."""
     value = read_json(f"{what} ", text)
     if not isinstance(value, dict):
-        raise InvalidInput(f'{what} {text}: must be a JSON object, such as \'{{"region": "eu"}}\'')
+        raise InvalidInput(f'{what} {_brief(text)}: must be a JSON object, such as \'{{"region": "eu"}}\'')
     return value
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

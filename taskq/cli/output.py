@@ -12,7 +12,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, time, timedelta
 from typing import Any
 
 import click
@@ -26,7 +26,10 @@ def printable(text: str) -> str:
 
 
 def to_json(value: Any, *, indent: int | None = None) -> str:
-    """One JSON document; what JSON lacks is written as text (bytes in base64, times in ISO 8601), NaN and infinities as null."""
+    """One JSON document; what JSON lacks is written as text, NaN and infinities as null.
+
+    Bytes are written in base64, times and durations in ISO 8601, decimals, UUIDs and all else as their text.
+    """
     try:
         return json.dumps(value, indent=indent, allow_nan=False)
     except (TypeError, ValueError):
@@ -40,11 +43,22 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else _text(value)
+
+
+def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    if isinstance(value, timedelta):
+        return _duration(value)
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _duration(value: timedelta) -> str:
+    """``P1DT2.5S``, with a sign in front where it is negative."""
+    length = abs(value)
+    seconds = f"{length.seconds}.{length.microseconds:06}".rstrip("0").rstrip(".") if length.microseconds else str(length.seconds)
+    return f"{'-' if value < timedelta(0) else ''}P{length.days}DT{seconds}S"
 
 
 def document(value: Any) -> None:

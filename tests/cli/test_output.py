@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from uuid import UUID
 
 import pytest
+from pydantic import TypeAdapter
 
 from taskq.cli import tables
 from taskq.cli.output import printable, to_json
@@ -20,6 +23,9 @@ def test_text_of_others_cannot_speak_to_the_terminal() -> None:
 def test_what_json_lacks_becomes_text_or_null() -> None:
     odd = {"nan": float("nan"), "bytes": b"\x00\xff", "at": datetime(2026, 1, 2, tzinfo=UTC), 3: (1, [float("inf")]), "set": {1}}
     assert json.loads(to_json(odd)) == {"nan": None, "bytes": "AP8=", "at": "2026-01-02T00:00:00+00:00", "3": [1, [None]], "set": [1]}
+    exact = {"d": Decimal("1.10"), "u": UUID(int=7), "t": time(7, 30), "p": (timedelta(1, 2, 500_000), -timedelta(hours=1), timedelta(0))}
+    assert json.loads(to_json(exact)) == {"d": "1.10", "u": str(UUID(int=7)), "t": "07:30:00", "p": ["P1DT2.5S", "-P0DT3600S", "P0DT0S"]}
+    assert [TypeAdapter(timedelta).validate_python(text) for text in json.loads(to_json(exact))["p"]] == list(exact["p"])  # type: ignore[call-overload]  # a tuple
     assert json.loads(to_json({"lone": "\ud800"})) == {"lone": "\ud800"}
 
 

@@ -66,6 +66,30 @@ def test_parameters_that_do_not_fit_are_exit_2(shell: Any, redis: Redis, keys: K
     assert redis.llen(keys.rq_queue("default")) == 0
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["text=" + "x" * 2_000_000], "allowed are 1,048,576"),
+        (["tags:=" + "[" * 10_000 + "]" * 10_000], "not JSON"),
+        (["tags:=" + "[" * 200 + "]" * 200], "at most 100 levels"),
+        (["tags:=[NaN]"], "must be finite"),
+        (["tags:=[1e999]"], "must be finite"),
+        (['text:="\\ud800"'], "lone surrogate"),
+        (["text=\udcff"], "lone surrogate"),
+        (["number:=9223372036854775809"], "allowed are -2^63 to 2^63-1"),
+        (["number=9223372036854775809"], "allowed are -2^63 to 2^63-1"),
+        (["number:=" + "9" * 5000], "not JSON"),
+    ],
+    ids=range(10),
+)
+def test_f21_values_that_can_not_be_stored_are_exit_2(shell: Any, redis: Redis, keys: Keys, words: list[str], said: str) -> None:
+    stderr = shell("run", "job", *words, code=2).stderr
+    assert said in stderr
+    assert "Traceback" not in stderr
+    assert len(stderr) < 600
+    assert redis.llen(keys.rq_queue("default")) == 0
+
+
 def test_the_document_of_a_run(shell: Any) -> None:
     document = shell.json("run", "job", "--key", "once")
     assert set(document) == {"run", "task", "version", "status", "deduplicated"}

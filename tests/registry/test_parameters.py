@@ -288,6 +288,23 @@ def test_these_types_are_checked_before_anything_is_written() -> None:
             of(shapes).check({**ok, name: value})
 
 
+@given(st.timedeltas() | st.none(), st.times(), st.decimals(allow_nan=False, allow_infinity=False), st.datetimes(), st.uuids())
+def test_each_value_of_a_declared_type_arrives_as_it_was(wait: timedelta | None, at: time, d: Decimal, t: datetime, u: UUID) -> None:
+    def body(wait: timedelta | None, at: time, d: Decimal, t: datetime, u: UUID) -> None: ...
+
+    given = {"wait": wait, "at": at, "d": d, "t": t, "u": u}
+    assert build_arguments(body, of(body).check(codec.loads(codec.dumps(of(body).check(given))))) == given
+
+
+@pytest.mark.parametrize(("text", "length"), [("PT1.5S", 1.5), ("-P1D", -86_400), ("1:30:00", 5400), ("P1DT2H", 93_600)])
+def test_a_duration_is_read_from_text(text: str, length: float) -> None:
+    def body(wait: timedelta) -> None: ...
+
+    assert build_arguments(body, of(body).check({"wait": text})) == {"wait": timedelta(seconds=length)}
+    with pytest.raises(InvalidInput, match="duration"):
+        of(body).check({"wait": "soon"})
+
+
 def test_bytes_are_refused_where_text_is_declared() -> None:
     with pytest.raises(InvalidInput, match="parameter region: bytes are not allowed here"):
         of(plain).check({"region": b"eu"})
