@@ -7,7 +7,7 @@ that is behind catches up before it starts anything.
 
 The packages, from the bottom up:
 
-- `errors`, `names`, `settings`, `clock`, `keys`, `codec`, `serializer`: words that everything else is written in.
+- `errors`, `names`, `settings`, `clock`, `keys`, `codec` with `kinds`, `serializer`: words that everything else is written in.
 - `scripts`, ``lua/``, `effects`, `connect`: how Redis is spoken with. Operations are generators; sync and async faces drive
   the same ones.
 - `authoring`: what task files import. Standard library only, as executors load it.

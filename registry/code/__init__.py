@@ -9,7 +9,11 @@ stand side by side in one executor and the old one is dropped without touching t
 nothing but the standard library: they are what an executor imports.
 
 What a task accepts is written down once, as JSON Schema derived from its signature (`parameters`), and checked by everybody
-else against that document alone (`validation`): who enqueues needs neither the code nor its dependencies.
+else against that document alone (`validation`): who enqueues needs neither the code nor its dependencies. Values are made
+plain first (`plain`): dataclasses and models become the map of their fields. What JSON has no form for becomes text where the schema
+declares one, since pydantic makes the declared type of it in the executor, and keeps its type where it declares nothing
+(`places`). The other way round, who has a function at hand gets a result as the function says that it returns it (`results`);
+everybody else reads the plain value.
 
 Deliberately absent: a sandbox. Whoever may write the registry runs code on every worker.
 """

@@ -16,6 +16,7 @@ runs:
 - `later`: runs that are due later, the first time or to be tried again, and who moves them.
 - `retries`: failed and cancelled runs are queued once more.
 - `stats`: what workers count by the minute, read back.
+- `fields`: what a log record says besides its text, for the log of a run and for a worker's own.
 - `logs`, `cancellation`: what a run printed; taking back a run.
 
 Everything here is a generator of `taskq.registry.effects`: it never sees a connection, so that blocking and asyncio

@@ -22,7 +22,7 @@ module         does                                       owns
 `leases`       renew.lua                                  nothing: it asks for every run that is not confirmed
 `sweeper`      what others left: expired leases, litter   what it saw expired at its last look
 `heartbeat`    the worker's report, RQ's worker hash      the worker's state
-`logs`         lines of runs → their streams              lines that are not written yet
+`logs`         log.lua: lines of runs → their streams     lines that are not written yet
 `pool`         executors: start, death, deadlines         processes; the runs in each one's inbox, by number
 `loading`      versions: try, load, report, unload        the catalog of versions, the applied revision
 `server`       (`registry`) clients, outage, its clock    whether Redis is there
@@ -82,6 +82,9 @@ can't persist (MISCONF) refuses all of it, and outcomes are held until it can.
 due, in RQ's scheduled registry and in the set of runs that are due later. The leading scheduler moves it to its queue; where none leads,
 any worker's sweep does, so that a delay there is exact to one sweep. The next attempt is claimed as any run is: by any worker, on the
 route of that moment.
+
+**Logs.** An executor caps what a run may log, in lines and in bytes, so that a run without end costs nothing here. An outcome waits for the
+lines of its own run. Lines are written in calls of at most 200; outcomes of runs that have more than that waiting go behind all others.
 
 **A loop that raises** is logged with its traceback and started again with backoff; it never ends unseen.
 
