@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import saq_jobs
 
 from benchmarks.clients.producer import AsyncProducer
+
+_LOOK = 0.01
 
 
 class CLIENT(AsyncProducer):
@@ -25,7 +28,11 @@ class CLIENT(AsyncProducer):
         return await self.gathered(job, count)
 
     async def receive(self, handle: Any, timeout: float) -> Any:  # noqa: ASYNC109  # the library's own way to wait
-        await handle.refresh(until_complete=timeout)
+        # Its own waiting asks first and listens then: what ends in between is missed.
+        async with asyncio.timeout(timeout):
+            while not handle.completed:
+                await handle.refresh()
+                await asyncio.sleep(0 if handle.completed else _LOOK)
         if handle.status != "complete":
             raise RuntimeError(f"job {handle.key} is {handle.status}: {handle.error}")
         return handle.result

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from benchmarks.peers.foreign import Foreign
-from benchmarks.peers.peer import COROUTINES, THREADS, Way, Ways
+from benchmarks.peers.peer import COROUTINES, THREADS, Setup, Way, Ways
+from benchmarks.processes import Process
 
 _HALF = THREADS // 2
 _TUNED = frozenset({"drain", "latency", "idle"})
@@ -203,10 +204,11 @@ class Saq(Foreign):
         "async": Way(f"saq, concurrency {COROUTINES}", _SAQ, _ON_THE_LOOP),
     }
 
-    def prepare(self) -> None:
+    def start_worker(self, setup: Setup = "default") -> Process:
         # Its first sweep, at the start, aborts jobs that a worker has just taken and not marked yet; for as long as this lock is
         # held nobody sweeps.
         self.server.client.setex("saq:default:sweep", 3600, 1)
+        return super().start_worker(setup)
 
     def waiting(self) -> int:
         return int(self.server.client.llen("saq:default:queued"))
