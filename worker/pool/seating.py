@@ -38,7 +38,8 @@ class Seating:
     it is free.
 
     A run that was in progress beside others when their executor died may be the one that killed it. It is a suspect, and gets an
-    executor of its own from then on: so a crash is counted against the one that crashes, and no other is taken along twice.
+    executor of its own from then on: so a crash is counted against the one that crashes, and no other is taken along twice. A run with
+    limits of resources (`taskq.worker.resources`) gets one of its own as well: what two use together could not be told apart.
     """
 
     def __init__(self, pool: Pool) -> None:

@@ -37,7 +37,8 @@ class Run:
         limit: timeout that it was enqueued with, in seconds, or None.
         claimed_at: by Redis' clock.
         blob: its parameters as stored, empty where there are none. ``params``, ``version``, ``spec``: set when it is routed.
-        lane: what it may be in progress beside. ``solo``: nothing, whatever its task is: it may have crashed an executor.
+        lane: what it may be in progress beside. ``solo``: nothing, whatever its task is: it may have crashed an
+            executor, or has limits of resources.
         number: what its executor knows it by; 0 if none does.
         deadline: when it is late or its next stop is due, monotonic. ``stage``, ``asked``: how far its stop is, and since when.
         began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.

@@ -24,6 +24,7 @@ module         does                                       owns
 `heartbeat`    the worker's report, RQ's worker hash      the worker's state
 `logs`         log.lua: lines of runs → their streams     lines that are not written yet
 `pool`         executors: start, death, deadlines         processes; the runs in each one's inbox, by number
+`resources`    limits of runs: cgroups, watchdog          which run with limits is in which executor
 `loading`      versions: try, load, report, unload        the catalog of versions, the applied revision
 `server`       (`registry`) clients, outage, its clock    whether Redis is there
 =============  =========================================  ======================================================
