@@ -60,13 +60,7 @@ def take(worker: SparingWorker) -> tuple[Job, Queue] | Nothing:
     if reply[0] == b"empty":
         return Nothing.EMPTY
     _, key, number, fields = reply
-    queue = worker.queue_class.from_queue_key(
-        as_text(key),
-        connection=worker.connection,
-        job_class=worker.job_class,
-        serializer=worker.serializer,
-        death_penalty_class=worker.death_penalty_class,
-    )
+    queue = worker.queue_of(as_text(key))
     job = worker.job_class(as_text(number), connection=worker.connection, serializer=worker.serializer)
     job.restore(dict(zip(fields[::2], fields[1::2], strict=True)))
     return job, queue

@@ -1,8 +1,8 @@
 """What the horse does: one job after the other, each as if it were the first.
 
-An order is a map: ``job`` and ``queue`` (names), ``fields`` (the job's hash as Redis has it), ``execution`` (its id), ``since`` (when
-that was made, in seconds), and ``stopped`` (true: the job was stopped; run its callback and record it). It is answered by one byte
-when all that belongs to it stands in Redis.
+An order is a map: ``job`` (its id), ``queue`` (its key), ``fields`` (the job's hash as Redis has it), ``execution`` (its id), ``since``
+(when that was made, in seconds), and ``stopped`` (true: the job was stopped; run its callback and record it). It is answered by one
+byte when all that belongs to it stands in Redis.
 """
 
 from __future__ import annotations
@@ -120,13 +120,7 @@ def _perform(worker: RQWorker, order: dict[str, Any]) -> None:
     execution.created_at = execution.last_heartbeat = clock.utc(order["since"])
     execution._job = job
     worker.executions = {execution.id: execution}
-    queue = worker.queue_class(
-        order["queue"],
-        connection=worker.connection,
-        job_class=worker.job_class,
-        serializer=worker.serializer,
-        death_penalty_class=worker.death_penalty_class,
-    )
+    queue = worker.queue_of(order["queue"])
     os.environ["RQ_JOB_ID"] = job.id
     if order["stopped"]:
         job.ended_at = now()

@@ -36,6 +36,7 @@ class SparingWorker(BaseWorker):
         self._turning = False  # a job has just ended, and what is to be said of it is said with the next claim
         self._claiming = False  # a job may have been taken that is not noted yet: a stop must wait for it
         self._fits: bool | None = None
+        self._known: dict[str, Queue] = {}
 
     # -- between two jobs -----------------------------------------------------------------------------------
     def turn(self) -> None:
@@ -46,6 +47,19 @@ class SparingWorker(BaseWorker):
             self._state, self._turning = WorkerStatus.IDLE, True
         else:
             self.set_state(WorkerStatus.IDLE)
+
+    def queue_of(self, key: str) -> Queue:
+        """The queue of a key in Redis; RQ makes one anew for each job."""
+        queue = self._known.get(key)
+        if queue is None:
+            queue = self._known[key] = self.queue_class.from_queue_key(
+                key,
+                connection=self.connection,
+                job_class=self.job_class,
+                serializer=self.serializer,
+                death_penalty_class=self.death_penalty_class,
+            )
+        return queue
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """As RQ's, in one round trip; none at all between two jobs."""
@@ -107,8 +121,8 @@ class SparingWorker(BaseWorker):
         super().teardown()
 
     # -- before and after a job -----------------------------------------------------------------------------
-    def begin(self, job: Job) -> tuple[Execution, dict[bytes, bytes]]:
-        """Note that ``job`` begins: what RQ's worker and its horse note, in one transaction. The worker is busy from now on.
+    def begin(self, job: Job, queue: Queue) -> tuple[Execution, dict[bytes, bytes]]:
+        """Note that ``job`` of ``queue`` begins: what RQ's worker and its horse note, in one transaction. The worker is busy from now on.
 
         Returns:
             its execution, and the job's hash as it is then.
@@ -120,11 +134,10 @@ class SparingWorker(BaseWorker):
             self.set_state(WorkerStatus.BUSY, pipeline=pipeline)
             self._claiming = False
             self.heartbeat(ttl, pipeline=pipeline)
-            job.heartbeat(now(), ttl, pipeline=pipeline)
-            job.prepare_for_execution(self.name, pipeline=pipeline)
+            job.prepare_for_execution(self.name, pipeline=pipeline)  # tells the job's heartbeat as well
             pipeline.persist(job.key)
             if len(self.queues) == 1:
-                pipeline.lrem(Queue(job.origin, connection=self.connection).intermediate_queue_key, 1, job.id)
+                pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
             pipeline.hgetall(job.key)
             fields: dict[bytes, bytes] = pipeline.execute()[-1]
         if b"data" not in fields:  # it was deleted since it was taken; RQ runs what it has taken all the same

@@ -89,8 +89,8 @@ class RQWorker(SparingWorker):
         """Have the horse perform the job, and wait until that has ended in whatever way."""
         self._stopped_job_id = None
         self._saddle()  # before anything is noted: where there can be no process, the job has not begun
-        execution, fields = self.begin(job)
-        order: dict[str, Any] = {"job": job.id, "queue": queue.name, "fields": fields, "execution": execution.id}
+        execution, fields = self.begin(job, queue)
+        order: dict[str, Any] = {"job": job.id, "queue": queue.key, "fields": fields, "execution": execution.id}
         order.update(since=execution.created_at.timestamp(), stopped=False)
         horse = self._give(order)
         ended = self._watch(horse, job, execution)

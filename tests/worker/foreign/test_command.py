@@ -55,6 +55,11 @@ def told(process: subprocess.Popen[str], code: int) -> str:
     return text
 
 
+def idle(bare: redis_py.Redis, *workers: str) -> bool:
+    """Whether these wait for jobs: what comes before, RQ does not do about signals."""
+    return all(bare.hget(f"rq:worker:{worker}", "state") == b"idle" for worker in workers)
+
+
 def names(bare: redis_py.Redis) -> set[str]:
     return {name.decode().removeprefix("rq:worker:") for name in bare.smembers("rq:workers")}
 
@@ -140,16 +145,16 @@ def test_a_burst_of_several_ends_when_the_queues_are_empty(serve: Serve, queue: 
 
 def test_one_of_several_that_dies_is_replaced(serve: Serve, queue: Queue, bare: redis_py.Redis) -> None:
     crew = serve("--rq-serializer", "pickle", "--queues", "legacy", "--executors", "2", "--name", "crew")
-    until(lambda: names(bare) == {"crew.1", "crew.2"}, timeout=30, what="both workers")
+    until(lambda: idle(bare, "crew.1", "crew.2"), timeout=30, what="both workers")
     psutil.Process(int(bare.hget("rq:worker:crew.1", "pid"))).kill()
-    until(lambda: "crew.3" in names(bare), what="a third one")
+    until(lambda: idle(bare, "crew.3"), timeout=30, what="a third one")
     crew.send_signal(signal.SIGINT)
     assert re.search(r"worker 1 of the crew has ended \(-9\)", told(crew, 0))
 
 
 def test_members_end_with_the_command_that_started_them(serve: Serve, bare: redis_py.Redis) -> None:
     crew = serve("--rq-serializer", "pickle", "--queues", "legacy", "--executors", "2", "--name", "crew")
-    until(lambda: names(bare) == {"crew.1", "crew.2"}, timeout=30, what="both workers")
+    until(lambda: idle(bare, "crew.1", "crew.2"), timeout=30, what="both workers")
     below = psutil.Process(crew.pid).children(recursive=True)
     crew.kill()
     _, alive = psutil.wait_procs(below, timeout=15)
