@@ -13,6 +13,7 @@ LATE_IMPORTS = {
     "taskq": "the lazy face: `import taskq` must cost nothing",
     "taskq.cli.group": "the command line's table of commands",
     "taskq.registry": "lazy face of the room",
+    "taskq.registry.codec": "times with zones, decimals and UUIDs need what an executor starts without; few values ask for it",
     "taskq.registry.inspection": "lazy face of the package: who describes a file must not pay for redis",
     "taskq.producer": "lazy face of the room",
     "taskq.producer.scheduler": "lazy face of the package: rq-scheduler is imported only where it is asked for",
@@ -20,6 +21,7 @@ LATE_IMPORTS = {
     "taskq.worker": "lazy face of the room",
     "taskq.worker.foreign": "lazy face of the package: an ordinary worker shall not pay for rq",
     "taskq.worker.executor.loop": "inspection needs pydantic, and only throw-away executors inspect",
+    "taskq.worker.executor.together.crew": "the loop needs asyncio, and threads their queue; few tasks ask for either",
     "taskq.worker.executor.versions": "conversion needs pydantic and coroutines need asyncio; few tasks ask for either",
 }
 
