@@ -85,7 +85,7 @@ def examine(opened: Session) -> list[Check]:
         partial(_server, info, latency),
         partial(_durability, opened, info),
         partial(_memory, info),
-        partial(_clock, skew),
+        partial(_clock, skew, workers),
         partial(_workers, workers),
         partial(_behind, opened, workers),
         partial(_queues, opened),
@@ -166,7 +166,11 @@ def _memory(info: dict[str, Any]) -> Check:
     return Check("memory", ok=True, detail=detail)
 
 
-def _clock(skew: float) -> Check:
+def _clock(skew: float, workers: list[WorkerReport]) -> Check:
+    off = [f"{worker.worker} ({-worker.skew:+.1f} s)" for worker in workers if abs(worker.skew) > _SKEW]
+    if off:
+        told = f"wrong by the server's on the hosts of {_few(off)}"
+        return Check("clock", ok=False, detail=told, fix="let NTP set them; nothing is decided by them, but times in logs are wrong")
     detail = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine" if skew else "the server's and this machine's agree"
     if abs(skew) > _SKEW:
         return Check("clock", ok=False, detail=f"the server is {detail}", fix="let NTP set both clocks; leases follow the server's")
