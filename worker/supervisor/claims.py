@@ -203,6 +203,7 @@ class Claims(Loop):
                 if wanted > 0:
                     return wanted
                 await self._something_ended()
+                self.quota.works()  # who has no room is not idle
             return 0
         finally:
             self._ride.offered = False

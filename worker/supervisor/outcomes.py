@@ -210,7 +210,8 @@ class Outcomes(Loop):
                 if words and self._settings.stats:
                     count([(run, finish)], self._uncounted)
             elif word == b"stale":
-                log.warning("the outcome of run %s is refused as stale: another worker has taken it over", run.id, extra=run.about)
+                why = "dropped: Redis has lost its state" if run.adrift else "refused as stale: another worker has taken it over"
+                log.warning("the outcome of run %s is %s", run.id, why, extra=run.about)
             elif word != b"done":
                 log.error("the outcome of run %s is refused and dropped: %s", run.id, word.decode("utf-8", "replace"), extra=run.about)
 

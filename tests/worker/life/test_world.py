@@ -124,7 +124,7 @@ def test_f10_a_redis_that_comes_back_empty_is_reported_and_what_runs_goes_on(own
     assert fleet.result(fleet.enqueue("fresh")[0]) == 7
     for worker, before in zip(workers, executors, strict=True):
         assert worker.process.poll() is None
-        assert {child.pid for child in worker.executors()} == before
+        assert before <= {child.pid for child in worker.executors()}  # beside them perhaps one that tries a version
 
 
 def test_f10_a_lease_that_is_gone_while_the_state_is_there_still_ends_the_run(fleet: Fleet, redis: redis_py.Redis, tmp_path: Path) -> None:
