@@ -92,6 +92,13 @@ class Process:
         _, left = psutil.wait_procs(below, timeout=5)
         _kill(left)
 
+    def wait(self, within: float) -> None:
+        """Wait for its end, in seconds; raises `BenchError` where it goes on."""
+        try:
+            self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise BenchError(f"{self.describe()} did not end within {within:g} s\n{self.last_words()}") from None
+
     def kill(self) -> None:
         """SIGKILL it and all that descends from it, and wait for their end."""
         below = descendants(self._process.pid) if self.running else []
@@ -134,6 +141,15 @@ class Processes:
     def retire(self, process: Process) -> None:
         """Stop one that is not needed any more."""
         process.stop()
+        self._all.remove(process)
+
+    def ended(self, process: Process, within: float = 15.0) -> None:
+        """Wait for the end of one that was told to end.
+
+        Raises:
+            BenchError: it does not.
+        """
+        process.wait(within)
         self._all.remove(process)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,28 +44,43 @@ class Server:
 
     Attributes:
         folder: see above. ``url``: where clients find it. ``client``: a connection to it. ``version``: its name and version.
-        process: the server itself.
+        process: the server itself. ``socket``: its place.
     """
 
     def __init__(self, folder: Path, aof: Aof, processes: Processes) -> None:
         self.folder = folder
-        socket = folder / "redis.sock"
-        options = ["--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "", "--maxmemory-policy", "noeviction"]
+        self.socket = folder / "redis.sock"
+        self._processes = processes
+        self._options = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(folder), "--save", ""]
+        self._options += ["--maxmemory-policy", "noeviction"]
         if aof != "no":
-            options += ["--appendonly", "yes", "--appendfsync", aof]
-        process = processes.start("server", [find_binary(), *options])
-        for _ in range(_TRIES):
-            if socket.exists() or not process.running:
-                break
-            pause(_PATIENCE)
-        processes.check()
-        self.url = f"unix://{socket}"
-        self.process = process
-        self.client = redis.Redis(unix_socket_path=str(socket))
-        self._socket = str(socket)
+            self._options += ["--appendonly", "yes", "--appendfsync", aof]
         self._others: dict[int, redis.Redis] = {}
+        self.start()
+        self.url = f"unix://{self.socket}"
+        self.client = redis.Redis(unix_socket_path=str(self.socket))
         info = self.client.info("server")
         self.version = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info['redis_version']}"
+
+    def start(self) -> None:
+        """Start it, with the data that are there.
+
+        Raises:
+            BenchError: it does not come up.
+        """
+        self.process = self._processes.start("server", [find_binary(), *self._options])
+        for _ in range(_TRIES):
+            if self.socket.exists() or not self.process.running:
+                break
+            pause(_PATIENCE)
+        self._processes.check()
+
+    def shut_down(self) -> None:
+        """End it with all its data kept, whatever its append-only file; its socket is gone then."""
+        with contextlib.suppress(redis.ConnectionError):
+            self.client.execute_command("SHUTDOWN", "SAVE")
+        self._processes.ended(self.process)
+        self.socket.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the connections; the process is its owner's to end."""
@@ -74,5 +90,5 @@ class Server:
     def in_database(self, number: int) -> redis.Redis:
         """A connection to another database of it."""
         if number not in self._others:
-            self._others[number] = redis.Redis(unix_socket_path=self._socket, db=number)
+            self._others[number] = redis.Redis(unix_socket_path=str(self.socket), db=number)
         return self._others[number]

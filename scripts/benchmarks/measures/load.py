@@ -17,11 +17,13 @@ _LOOK = 0.05
 class Feeder:
     """A thread that enqueues runs of a task whenever fewer than ``low`` wait, up to a total if there is one.
 
+    ``keep``: whether `identities` and `values` are asked for.
+
     As a context manager it stops with the block. What it enqueued is in `enqueued`; a fault of it is raised at the end.
     """
 
-    def __init__(self, peer: Taskq, job: str, low: int, total: int | None = None) -> None:
-        self._peer, self._job, self._low, self._total = peer, job, low, total
+    def __init__(self, peer: Taskq, job: str, low: int, total: int | None = None, *, keep: bool = True) -> None:
+        self._peer, self._job, self._low, self._total, self._keep = peer, job, low, total, keep
         self._client = CLIENT(peer.server.url)
         self._over = threading.Event()
         self._fault: TaskqError | None = None
@@ -60,6 +62,8 @@ class Feeder:
                     size = _CALL if self._total is None else min(_CALL, self._total - self.enqueued)
                     self._client.many(self._job, size)
                     self.enqueued += size
+                    if not self._keep:
+                        self._client.handles.clear()
                 else:
                     pause(_LOOK)
         except TaskqError as error:

@@ -30,7 +30,7 @@ class Recorded(Peer):
 
     def __init__(self, server: Server, processes: Processes) -> None:
         super().__init__(server, processes)
-        self._records = Records(server.client, self.queue)
+        self.records = Records(server.client, self.queue)
 
     @classmethod
     def versions(cls, environments: Path) -> dict[str, str]:  # noqa: ARG003  # these are installed beside us
@@ -44,13 +44,13 @@ class Recorded(Peer):
         """The ids of all runs that were enqueued here."""
 
     def waiting(self) -> int:
-        return self._records.waiting()
+        return self.records.waiting()
 
     def finished(self) -> int:
-        return self._records.finished()
+        return self.records.finished()
 
     def check(self, runs: int) -> None:
-        ended = self._records.ended(self.identities())
+        ended = self.records.ended(self.identities())
         faults = [run for run in ended if not run.succeeded or run.results != 1]
         if faults or len(ended) != runs or self.finished() != runs or self.waiting():
             found = f"{self.finished()} have finished, {self.waiting()} wait, {len(faults)} have not exactly one good result"
