@@ -13,7 +13,7 @@ from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from taskq.registry.errors import InvalidInput
-from taskq.registry.packing import packing
+from taskq.registry.runtime.packing import packing
 from taskq.registry.settings import Settings, find_url, read_password
 
 _CLIENT_RETRIES = 3

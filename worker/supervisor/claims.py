@@ -198,7 +198,7 @@ class Claims(Loop):
             while not self.quota.used_up():
                 if self._ride.ready:
                     return self._ride.wanted
-                wait = self._ride.under_way or (self._ride.expected and not self._dispatch.starves())
+                wait = self._ride.under_way or (self._ride.expected and not self._ride.urgent())
                 wanted = 0 if wait else self._wanted()
                 if wanted > 0:
                     return wanted

@@ -66,10 +66,6 @@ class Dispatch:
         """How many runs may be claimed now."""
         return self._seating.room(len(self._backlog) + len(self._waiting))
 
-    def starves(self) -> bool:
-        """Whether an executor has nothing to do."""
-        return self._seating.idle()
-
     def held(self) -> Iterator[Run]:
         """All runs that are claimed and have no verdict."""
         yield from (run for _, run in self._backlog)
@@ -88,10 +84,8 @@ class Dispatch:
         return kept
 
     def _route(self, run: Run) -> Verdict | None:
-        if run.stop == "cancel":
-            return verdicts.on_cancel(run)
-        if self.draining:
-            return verdicts.HAND_BACK
+        if run.stop == "cancel" or self.draining:
+            return verdicts.on_cancel(run) if run.stop == "cancel" else verdicts.HAND_BACK
         version = route(self._snapshot.tasks.get(run.task), run.pin)
         if not isinstance(version, int):
             return version
@@ -104,13 +98,9 @@ class Dispatch:
             if entry.due:
                 self._waiting.add(entry.key)
             return PUT_BACK
-        return self._prepare(run, entry) or self._place(run, entry)
-
-    def _prepare(self, run: Run, entry: Entry) -> Verdict | None:
-        """Read and check the parameters."""
         if entry.record is None or entry.validator is None:
             return PUT_BACK
-        return prepare(run, entry.record.spec, entry.validator)
+        return prepare(run, entry.record.spec, entry.validator) or self._place(run, entry)
 
     def _place(self, run: Run, entry: Entry) -> Verdict | None:
         """Send it, or keep it for a moment."""

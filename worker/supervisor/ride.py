@@ -16,6 +16,7 @@ class Ride:
     Attributes:
         wish: says from which queues, by their keys, how many runs would be claimed now; 0 for none. ``landed``: called when a ride has
             ended. Who claims sets both.
+        urgent: says whether a claim can't wait for outcomes.
         offered: whether it may be taken now.
         expected: whether a call of outcomes is under way, behind which the next ones leave.
         under_way: whether a call is under way that claims.
@@ -25,6 +26,7 @@ class Ride:
     def __init__(self) -> None:
         self.wish: Callable[[], tuple[Sequence[str], int]] = _nowhere
         self.landed: Callable[[], None] = lambda: None
+        self.urgent: Callable[[], bool] = lambda: True
         self.offered = self.expected = self.under_way = False
         self.wanted = 0
         self._reply: list[Any] | None = None

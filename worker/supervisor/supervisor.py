@@ -123,6 +123,7 @@ class Supervisor:
             burst=plan.burst,
             on_end=self._claims_ended,
         )
+        self.outcomes.ride.urgent = self.seating.idle
         self.leases = Leases(server, self.held, self.seating.heads, self._lost)
         self.sweeper = Sweeper(server, self.snapshot, self.outcomes, self.held, worker=plan.worker, queues=plan.queues)
         most = plan.most_executors or plan.executors
