@@ -20,14 +20,22 @@ for at = 3, #ARGV, 10 do
   local job, later = rq .. ':job:' .. run, string.sub(where, 1, 1) == '+'
   if holds(run, token, ARGV[at + 8] == '1') then
     end_lease(run, token, queue)
-    if redis.call('EXISTS', job) == 1 then
-      redis.call('HSET', job, 'status', 'queued', 'started_at', '', 'worker_name', '')
-      redis.call('HDEL', job, 'version')
-      if ARGV[at + 5] ~= '1' then redis.call('HINCRBY', job, 'attempt', -1) end
-      if ARGV[at + 6] ~= '' then redis.call('HSET', job, 'losses', ARGV[at + 6]) end
+    local f = redis.call('HMGET', job, 'status', 'attempt', 'version', 'cancel')
+    if f[1] then
+      -- What can't be started here may come through often: only what there is to change is written.
+      local fields = {'status', 'queued', 'started_at', '', 'worker_name', ''}
+      if ARGV[at + 5] ~= '1' then
+        fields[7], fields[8] = 'attempt', string.format('%d', (tonumber(f[2]) or 1) - 1)
+      end
+      if ARGV[at + 6] ~= '' then
+        fields[#fields + 1] = 'losses'
+        fields[#fields + 1] = ARGV[at + 6]
+      end
+      redis.call('HSET', job, unpack(fields))
+      if f[3] then redis.call('HDEL', job, 'version') end
       if ARGV[at + 7] ~= '' then redis.call('RPUSH', prefix .. ':attempts:' .. run, ARGV[at + 7]) end
       local event = ARGV[at + 9]
-      if ended_by_mark(run, queue) then
+      if f[4] and ended_by_mark(run, queue) then
         -- It was to be cancelled: whoever gives it back, it goes no further.
         if later then event = '' end
       elseif later then
