@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 from rq import Retry, get_current_job
+from support.waiting import until
 
 
 def add(a, b=1):
@@ -67,16 +68,14 @@ def opaque():
 def hold(key, seconds=60.0):
     """Says that it has begun, and sleeps."""
     get_current_job().connection.set(key, os.getpid())
-    time.sleep(seconds)
+    threading.Event().wait(seconds)
 
 
 def hold_back(key, go, seconds=60.0):
     """Says that it has begun, and waits until it is told to go on."""
     connection = get_current_job().connection
     connection.set(key, os.getpid())
-    deadline = time.monotonic() + seconds
-    while not connection.exists(go) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: connection.exists(go), seconds, what="the word to go on")
     return "went on"
 
 
@@ -91,11 +90,11 @@ def hold_stubbornly(key):
 
 def hold_with_children(key):
     """Has a child, and one that has left the process group and session."""
-    sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+    sleep = [sys.executable, "-c", "import threading; threading.Event().wait(600)"]
     children = [subprocess.Popen(sleep), subprocess.Popen(sleep, start_new_session=True)]
     connection = get_current_job().connection
     connection.rpush(key, os.getpid(), *(child.pid for child in children))
-    time.sleep(60)
+    threading.Event().wait(60)
 
 
 def leave_child():
@@ -107,7 +106,7 @@ def leave_child():
 
 def kill_itself(number=signal.SIGKILL):
     os.kill(os.getpid(), number)
-    time.sleep(60)
+    threading.Event().wait(60)
 
 
 def leave(code):
