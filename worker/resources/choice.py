@@ -37,5 +37,6 @@ def choose(wanted: Wanted, worker: str) -> Backend:
             return made
         refused.append(made)
     if wanted != "auto":
-        raise Unsupported(f"limits_by (TASKQ_LIMITS_BY): control groups of {refused[0]}", hint="leave it at auto to have limits watched")
+        hint = "leave it at auto to have the best that works; see `taskq doctor`"
+        raise Unsupported(f"limits_by (TASKQ_LIMITS_BY) is {wanted}, which does not work here: {refused[0]}", hint=hint)
     return Watchdog("; ".join(refused))

@@ -111,16 +111,21 @@ class Guard:
         if held is not None and held.run is run:
             del self._held[handle]
             held.cell.end()
+            self._kills = kernel.kills()  # what was killed in it was its own affair
 
     def gone(self, handle: Handle, returncode: int) -> None:
         """An executor is dead. The run with limits that was in it, if any, gets to know the limit that it died of."""
         held = self._held.pop(handle, None)
+        breach = None
         if held is not None:
-            held.run.breach = held.run.breach or held.cell.breach(returncode)
+            held.run.breach = breach = held.run.breach or held.cell.breach(returncode)
             self._drop(held.cell)
         self._forget(handle)
-        if held is None or held.run.breach is None:
-            self._look_at_the_machine(handle, returncode)
+        if held is not None and breach is not None:
+            log.warning("run %s of %s: %s", held.run.id, held.run.task, breach.error)
+            self._kills = kernel.kills()
+        elif returncode == -signal.SIGKILL and not handle.draining:
+            self._look_at_the_machine(handle)
 
     def _forget(self, handle: Handle) -> None:
         cell = self._cells.pop(handle, None)
@@ -133,10 +138,12 @@ class Guard:
                 self._told.add((run.task, name))
                 log.warning("task %s limits %s, which is not enforced here (%s)", run.task, name, self._backend.lacks)
 
-    def _look_at_the_machine(self, handle: Handle, returncode: int) -> None:
-        if returncode == -signal.SIGKILL and (kills := kernel.kills()) > self._kills:
-            self._kills = kills
-            log.warning("the kernel has killed a process for want of memory, executor %d perhaps: limit its tasks", handle.process.pid)
+    def _look_at_the_machine(self, handle: Handle) -> None:
+        kills, before = kernel.kills(), self._kills
+        self._kills = kills
+        if kills > before:
+            told = "the kernel has killed a process for want of memory, executor %d perhaps: limit its tasks by resources"
+            log.warning(told, handle.process.pid)
 
     # -- what is left --------------------------------------------------------------------------------------
     def _drop(self, cell: Cell) -> None:
