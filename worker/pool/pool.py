@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from taskq.registry.settings import Settings, executor_environment
-from taskq.worker.link import descendants
+from taskq.worker.link import descendants, remains
 from taskq.worker.link.process import ExecutorProcess
 from taskq.worker.pool.deadlines import Deadlines
 from taskq.worker.pool.handle import Handle, Watcher
@@ -60,7 +60,7 @@ class Pool:
 
     def __init__(self, settings: Settings, count: int, *, reap_orphans: bool = False, wear: Wear | None = None) -> None:
         self.settings, self._reap_orphans = settings, reap_orphans
-        self._environment = executor_environment(settings)
+        self._environment = executor_environment(settings) | {remains.MARK: remains.own_mark()}
         self.seats = Seats(count, wear or Wear(), spawn=lambda: self.spawn(self), standby=self._take_standby, seated=self._seated)
         self.standby: Handle | None = None
         self.guard: Guard | None = None

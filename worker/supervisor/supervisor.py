@@ -23,6 +23,7 @@ from taskq.worker.life.heartbeat import Heartbeat, Vitals
 from taskq.worker.life.namesake import earlier_worker_is_gone
 from taskq.worker.life.plan import Plan
 from taskq.worker.life.scaling import Scaling
+from taskq.worker.link.remains import end_remains
 from taskq.worker.loading.catalog import Catalog
 from taskq.worker.loading.inspections import Inspections
 from taskq.worker.loading.loader import Loader
@@ -93,6 +94,7 @@ class Supervisor:
         self._registered = False
         self._doubted: list[Run] = []
         self._judging: asyncio.Task[None] | None = None
+        self._remains: asyncio.Task[None] | None = None
         self._assemble()
 
     def _assemble(self) -> None:
@@ -185,12 +187,25 @@ class Supervisor:
         log.info("worker %s serves %s with %d executors", self.plan.worker, ", ".join(self.plan.queues), self.plan.executors)
 
     async def _take_over(self) -> None:
+        if self.plan.dedicated:
+            self.sweeper.on_dead = self._look_for_remains
+            self._look_for_remains()
         try:
             await self.sweeper.take_over_from(self.plan.worker)
         except RedisError as error:
             if not is_outage(error):
                 raise
             self.server.lost(error)  # then they expire
+
+    def _look_for_remains(self) -> None:
+        """Whoever was killed here may have left processes behind; the look through /proc keeps nobody waiting."""
+        if self._remains is None or self._remains.done():
+            self._remains = asyncio.create_task(self._end_remains(), name="remains")
+
+    async def _end_remains(self) -> None:
+        ended = await asyncio.to_thread(end_remains)
+        if ended:
+            log.warning("%d processes that runs of a killed worker had left behind are ended", len(ended))
 
     async def _drain(self) -> None:
         """Finish what has begun within the grace, hand back the rest."""
@@ -239,6 +254,8 @@ class Supervisor:
             await part.stop()
         if not await self.outcomes.flushed(_FLUSH):
             log.error("%d outcomes could not be recorded; their runs are swept later", self.outcomes.unconfirmed())
+        if self._remains is not None:
+            await asyncio.wait([self._remains])
         await self.feed.stop()
         for loop in (self.outcomes, self.logs, self.heartbeat):
             await loop.stop()

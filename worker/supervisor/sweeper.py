@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from taskq.registry import clock, keys
+from taskq.registry import clock
 from taskq.registry.effects import run_async
 from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.runs.attempts import attempt_blob
@@ -23,6 +23,7 @@ from taskq.registry.runs.later import MAX_MOVED, move_due
 from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
+from taskq.worker.life.heartbeat import forget_worker
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.recording import finish_args
 from taskq.worker.runs.run import Run
@@ -103,6 +104,7 @@ class Sweeper(Periodic):
         super().__init__(server, "sweeper", server.settings.sweep)
         self._snapshot, self._outcomes, self._held = snapshot, outcomes, held
         self._worker, self._queues = worker, tuple(queues)
+        self.on_dead: Callable[[], None] = lambda: None  # called when leases of workers that are dead are taken over
         self._seen: list[Expired] = []
         self._strays: set[tuple[str, str]] = set()
         self._outages = server.outages
@@ -141,6 +143,8 @@ class Sweeper(Periodic):
         return sorted(map(Expired.parse, rows), key=lambda lease: int(lease.token))
 
     async def _take_over(self, leases: list[Expired], *, only_expired: bool) -> None:
+        if leases:
+            self.on_dead()
         for lease in reversed(leases):
             record = self._snapshot.tasks.get(lease.task)
             verdict = verdicts.on_loss(lease.losses, record.spec if record else None, "worker_lost", f"worker {lease.worker}")
@@ -269,13 +273,3 @@ class Sweeper(Periodic):
         prefix = self.server.keys.rq_queue("")
         used = {name.removeprefix(prefix) for name in map(bytes.decode, members) if name.startswith(prefix)}
         return used | set(self._queues) | {record.spec.queue for record in self._snapshot.tasks.values()}
-
-
-def forget_worker(pipe: Any, names: keys.Keys, worker: str, queues: Iterable[str]) -> None:
-    """Queue the commands that remove all traces of a worker, ours and RQ's."""
-    key = names.rq_worker(worker)
-    pipe.zrem(names.workers, worker)
-    pipe.delete(names.worker(worker), key)
-    pipe.srem(names.rq_workers, key)
-    for queue in queues:
-        pipe.srem(names.rq_workers_of(queue), key)

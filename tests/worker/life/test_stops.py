@@ -227,3 +227,28 @@ def test_the_probe_of_health_is_a_flag_of_the_worker(fleet: Fleet, tmp_path: Pat
 def test_options_that_can_not_be_are_refused_with_the_name_and_what_may_be(fleet: Fleet, wrong: dict[str, object], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
         FleetWorker(settings=fleet.settings, **{"executors": 1, **wrong})  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_f1_what_runs_of_a_killed_worker_had_started_is_ended_by_the_next_one_and_nothing_else(fleet: Fleet, tmp_path: Path) -> None:
+    source = HEAD + (
+        "@task\ndef leaves(path: str):\n"
+        "    child = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "    open(path, 'w').write(str(child.pid))\n"
+        "    time.sleep(60)\n"
+    )
+    fleet.put("leaves", source, on_lost="fail", **FREE)
+    doomed, healthy = fleet.start(1), fleet.start(1)
+    paths = [tmp_path / "first", tmp_path / "second"]
+    runs = [fleet.enqueue("leaves", path=str(path))[0] for path in paths]
+    for path in paths:
+        started(path, 2)
+    of = {fleet.field(run, "worker_name"): int(path.read_text()) for run, path in zip(runs, paths, strict=True)}
+    doomed.kill()
+    # The other worker takes over its run, and ends what the run had started; its own goes on
+    until(lambda: gone(of["w0"]), 20, f"it is ended\n{fleet.texts()}")
+    assert not gone(of["w1"])
+    # So does a worker that starts
+    healthy.kill()
+    assert not gone(of["w1"])
+    fleet.start(1)
+    until(lambda: gone(of["w1"]), 5, f"it is ended\n{fleet.texts()}")
