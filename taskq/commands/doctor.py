@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -166,7 +166,7 @@ def _memory(info: dict[str, Any]) -> Check:
     return Check("memory", ok=True, detail=detail)
 
 
-def _clock(skew: float, workers: list[WorkerReport]) -> Check:
+def _clock(skew: float, workers: Sequence[WorkerReport] = ()) -> Check:
     off = [f"{worker.worker} ({-worker.skew:+.1f} s)" for worker in workers if abs(worker.skew) > _SKEW]
     if off:
         told = f"wrong by the server's on the hosts of {_few(off)}"

@@ -21,11 +21,13 @@ module         does                                       owns
 `quota`        `--max-jobs`, `--max-idle`                 how many runs have ended
 `leases`       renew.lua                                  nothing: it asks for every run that is not confirmed
 `sweeper`      what others left: expired leases, litter   what it saw expired at its last look
-`heartbeat`    the worker's report, RQ's worker hash      the worker's state
+`requests`     cancel and drain, as they are asked for    nothing
+`order`        which queue a claim begins with            whose turn it is
 `logs`         log.lua: lines of runs → their streams     lines that are not written yet
 `pool`         executors: start, death, deadlines         processes; the runs in each one's inbox, by number
 `resources`    limits of runs: cgroups, watchdog          which run with limits is in which executor
 `loading`      versions: try, load, report, unload        the catalog of versions, the applied revision
+`life`         heartbeat, epoch, scaling of executors     the worker's state, and what it knows of Redis' state
 `server`       (`registry`) clients, outage, its clock    whether Redis is there
 =============  =========================================  ======================================================
 
@@ -69,9 +71,15 @@ the deadline's. The process is replaced at once; one that dies before it said he
 **Deadlines.** timeout: CANCEL and a signal that interrupts the task. Half of the grace later: SIGTERM to all descendants. At the
 end of the grace: SIGKILL of the executor and every descendant. The lease is renewed throughout.
 
-**Stop.** SIGTERM: claims stop, the backlog is released, DRAIN goes to each executor: it finishes what it has begun, hands back
-the rest and exits. After the longest grace of what runs (10 s at least) the rest is cancelled, killed, and released with no attempt
-burned. A second signal does that at once. Outcomes are flushed, the report is removed, exit 0.
+**Cancel.** cancel.lua marks the job of a run that is in progress, and tells its worker in two ways: by the control channel, and by a
+hash that the worker reads with each heartbeat, so that a lost message costs one of them. The run goes down the ladder of its deadlines
+and is recorded as cancelled; what has not begun is cancelled where it stands. Whoever gives a marked run back, this worker as it stops
+or a sweeper after its death, ends it as cancelled in release.lua, so that it can't slip through between two owners.
+
+**Stop.** SIGTERM, or `taskq drain` in the same two ways: claims stop, the backlog is released, DRAIN goes to each executor: it finishes
+what it has begun, hands back the rest and exits. After the longest grace of what runs (10 s at least; `--grace` says otherwise) the
+rest is cancelled, killed, and released with no attempt burned. A second signal does that at once. Outcomes are flushed, the report is
+removed, exit 0.
 
 **Redis away.** The first loop that notices closes the gate of `runtime.server`; one prober asks with backoff, everyone else
 waits at the gate. Executors go on, their outcomes are held: beyond 2,000, or 64 MB of results, nothing more is claimed. Afterwards leases
@@ -86,6 +94,9 @@ route of that moment.
 
 **Logs.** An executor caps what a run may log, in lines and in bytes, so that a run without end costs nothing here. An outcome waits for the
 lines of its own run. Lines are written in calls of at most 200; outcomes of runs that have more than that waiting go behind all others.
+
+**A Redis without its state** (`life.epoch`). A lease that is not ours any more has been taken over: the run goes on elsewhere, and its
+executor here is killed. Unless the epoch of Redis is another one: then nobody else has the run, it goes on, and its outcome is dropped.
 
 **A loop that raises** is logged with its traceback and started again with backoff; it never ends unseen.
 
