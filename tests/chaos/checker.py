@@ -153,7 +153,7 @@ class Checker:
     def _keys_without_owner(self) -> Iterator[tuple[str, str]]:
         redis, keys = self._stage.redis, self._keys
         tasks = [name.decode() for name in redis.hkeys(keys.registry)]
-        owned = {keys.registry, keys.revision, keys.changelog, keys.fence, keys.runs, keys.events, keys.rq_queues}
+        owned = {keys.registry, keys.revision, keys.changelog, keys.fence, keys.runs, keys.events, keys.rq_queues, keys.epoch}
         owned |= {keys.scheduler_due, keys.scheduler_state, keys.schedulers, keys.workers, keys.rq_workers}
         for task in tasks:
             owned |= {keys.versions(task), keys.contents(task), keys.rollouts(task), keys.runs_of(task)}
