@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -13,7 +14,8 @@ from taskq.registry.authoring.duration import Duration, seconds
 from taskq.registry.authoring.retry import RetryRequested
 from taskq.registry.code.traces import last_line
 
-_current: ContextVar[TaskContext | None] = ContextVar("taskq_context", default=None)
+# The context itself, or who makes it when it is asked for.
+_current: ContextVar[TaskContext | Callable[[], TaskContext] | None] = ContextVar("taskq_context", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,12 @@ class TaskContext:
     @staticmethod
     def current() -> TaskContext | None:
         """The context of the run that this code executes in, or None outside of a run."""
-        return _current.get()
+        held = _current.get()
+        return held if held is None or isinstance(held, TaskContext) else held()
 
 
-def set_current(context: TaskContext | None) -> object:
-    """Make ``context`` the current one in this thread or asyncio task; returns the token for `reset_current`."""
+def set_current(context: TaskContext | Callable[[], TaskContext] | None) -> object:
+    """Make ``context``, or what it returns, the current one in this thread or asyncio task; returns the token for `reset_current`."""
     return _current.set(context)
 
 

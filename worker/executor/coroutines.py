@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 from taskq.worker.executor.gate import Gate
@@ -26,14 +27,18 @@ def run(coroutine: Coroutine[Any, Any, Any], gate: Gate) -> Any:
     """
     with gate:  # no stop may come between the asyncio task and the way to stop it: the loop would keep the task
         loop = loop_of_thread()
-        task = loop.create_task(_alone(coroutine))
+        traces: list[TracebackType | None] = []
+        task = loop.create_task(_alone(coroutine, traces))
 
         gate.divert = partial(loop.call_soon_threadsafe, task.cancel)  # this also wakes a loop that waits for its sockets
     try:
         return loop.run_until_complete(task)
-    except BaseException:
+    except BaseException as error:
         if task.done() and not task.cancelled():
             task.exception()  # SystemExit passes by the task, which would complain that nobody has asked for it
+        # Without the frames of asyncio through which it came here: they say nothing to the author of a task.
+        if traces:
+            error.with_traceback(traces.pop())
         raise
 
 
@@ -58,9 +63,12 @@ def close() -> None:
         loop.close()
 
 
-async def _alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
+async def _alone(coroutine: Coroutine[Any, Any, Any], traces: list[TracebackType | None]) -> Any:
     try:
         return await coroutine
+    except BaseException as error:
+        traces.append(error.__traceback__)
+        raise
     finally:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:

@@ -21,7 +21,7 @@ from taskq.worker.executor.together.crew import Crew
 from taskq.worker.executor.versions import Versions
 from taskq.worker.link.lanes import ASYNC
 from taskq.worker.link.page import Page
-from taskq.worker.link.protocol import PROTOCOL, Kind, Message, Order, Report, as_finished
+from taskq.worker.link.protocol import PROTOCOL, Kind, Message, Report, as_finished
 
 _REASONS: Final = {"cancel": ("failed", "cancelled")}  # why a run never began → its outcome; every other is handed back
 
@@ -61,11 +61,12 @@ class Executor:
         self._flusher.start()
         gc.freeze()  # what is here now stays: the collector need not look at it again and again
         self._channel.post(Kind.HELLO, 0, {"protocol": PROTOCOL, "pid": os.getpid()})
-        while self._inbox or self._crew or not self._inbox.draining:
-            if not self._inbox or (self._crew and not self._may_begin()):
+        gate, inbox = self._gate, self._inbox
+        while inbox or gate.shared or not inbox.draining:
+            if not inbox or (gate.shared and not self._may_begin()):
                 self._wait()
                 continue
-            self._do(self._inbox.take())
+            self._do(inbox.take())
             if self._channel.due:
                 self._channel.flush()
                 self._inbox.add(self._channel.poll())
@@ -139,8 +140,8 @@ class Executor:
         os._exit(0)  # no exit handlers, no waiting for threads that task code left behind
 
     def _run(self, message: Message) -> None:
-        number, order = message.number, Order(*message.body)
-        loaded = self._versions.get(order.ref)
+        _, number, order = message
+        loaded = self._versions.get(order[0])
         if loaded is None:
             self._channel.post(Kind.FINISHED, number, as_finished(outcome("released", "not_loaded")))
             return

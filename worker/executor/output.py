@@ -19,7 +19,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TextIO, cast
+from typing import Any, Final, Protocol, TextIO
 
 from taskq.registry import clock
 from taskq.registry.runs.fields import fields_of
@@ -203,7 +203,7 @@ class Capture(io.TextIOBase):
         super().__init__()
         self._log, self._gate, self._level, self._outside = log, gate, level, outside
         # By run: the beginning of a line that is not complete yet, and the length of all that was written of it.
-        self._begun: dict[int, tuple[str, int]] = {}
+        self.begun: dict[int, tuple[str, int]] = {}
         self._arrived: deque[tuple[int, str]] = deque()
         self._inside = False
         self.buffer = _Bytes(self)
@@ -247,16 +247,16 @@ class Capture(io.TextIOBase):
 
     def finish(self, number: int, *, only_begun: bool = False) -> None:
         """Complete the line; with ``only_begun`` (at the end of a run) only if there is something in it."""
-        line, length = self._begun.pop(number, _EMPTY)
+        line, length = self.begun.pop(number, _EMPTY)
         if length or not only_begun:
             self._log.add(number, self._level, _cut(line, length))
 
     def _keep(self, number: int, text: str, start: int, end: int) -> None:
         if start == end:
             return
-        line, length = self._begun.get(number, _EMPTY)
+        line, length = self.begun.get(number, _EMPTY)
         room = min(MAX_LINE - len(line), end - start)
-        self._begun[number] = line + text[start : start + room] if room > 0 else line, length + end - start
+        self.begun[number] = line + text[start : start + room] if room > 0 else line, length + end - start
 
     def writable(self) -> bool:
         """True."""
@@ -305,16 +305,17 @@ class Streams:
         Args:
             log: takes the lines of runs. ``gate``: held meanwhile. What is written outside of a run goes to the ``sys.stderr`` of now.
         """
-        self._captures = [Capture(log, gate, level, sys.stderr) for level in ("STDOUT", "STDERR")]
+        self._out, self._err = (Capture(log, gate, level, sys.stderr) for level in ("STDOUT", "STDERR"))
 
     def install(self) -> None:
         """Make them ``sys.stdout`` and ``sys.stderr``."""
-        sys.stdout, sys.stderr = (cast(TextIO, capture) for capture in self._captures)
+        sys.stdout, sys.stderr = self._out, self._err
 
     def finish(self, number: int) -> None:
         """A run has ended: a line that it has begun is complete."""
-        for capture in self._captures:
-            capture.finish(number, only_begun=True)
+        for capture in (self._out, self._err):
+            if capture.begun:
+                capture.finish(number, only_begun=True)
 
 
 class RunHandler(logging.Handler):

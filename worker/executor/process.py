@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import importlib
 import os
 import signal
 import socket
 import struct
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from taskq.registry import clock
 from taskq.worker.link.descendants import children_of
 
+# What `signal` wraps, without its enums: those would cost 20 µs a run.
+_signal: Any = importlib.import_module("_signal")
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _RESTORED: Final = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD)
@@ -73,20 +75,20 @@ class Habits:
     """
 
     def __init__(self) -> None:
-        self._handlers = {number: signal.getsignal(number) for number in _RESTORED}
-        self._folder = Path.cwd()
+        self._handlers = [(int(number), _signal.getsignal(number)) for number in _RESTORED]
+        self._folder = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._looked = 0.0
         self._ended: set[int] = set()
 
     def restore(self) -> None:
         """A run has ended."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _RESTORED)
-        with contextlib.suppress(OSError):
-            os.chdir(self._folder)
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        for number, handler in self._handlers:
+            if _signal.getsignal(number) is not handler:
+                _signal.signal(number, handler)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, _RESTORED)
+        with contextlib.suppress(OSError):  # it may not be entered any more, or a task has closed our descriptor
+            os.fchdir(self._folder)
         now = clock.monotonic()
         if now - self._looked >= _LOOK:
             self._looked = now

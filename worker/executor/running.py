@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from pathlib import Path
 from types import CoroutineType
@@ -26,6 +26,9 @@ MAX_LINE: Final = 2 * 1024
 _OURS: Final = f"{Path(__file__).resolve().parents[1]}{os.sep}"  # the worker's room, whose frames nobody wants to see
 _LOGGER: Final = logging.getLogger("taskq.task")
 
+_NONE: Final = codec.dumps(None)
+_PARAMS: Final = Order._fields.index("params")
+_TIMEOUT: Final = Order._fields.index("timeout")
 _ALL: Final = (BaseException, object)
 
 
@@ -38,12 +41,14 @@ def _unheard(_error: BaseException) -> None:
     """What was raised is told in the outcome; nobody wants the exception itself."""
 
 
-def execute(number: int, order: Order, loaded: Loaded, gate: Gate, *, on_error: Callable[[BaseException], None] = _unheard) -> Report:
+def execute(
+    number: int, order: Sequence[Any], loaded: Loaded, gate: Gate, *, on_error: Callable[[BaseException], None] = _unheard
+) -> Report:
     """Execute a run to its end, whatever its code does.
 
     Args:
         number: of the RUN message.
-        order: what it says.
+        order: its body.
         loaded: the version to run.
         gate: lets a stop through meanwhile.
         on_error: given what the task's code raised, a stop too.
@@ -68,19 +73,25 @@ def _alone(started: Started, gate: Gate) -> Report:
 class Started:
     """A run that has begun: its code is called, and what comes of it becomes its outcome."""
 
-    __slots__ = ("_at", "_context", "_loaded", "_params", "_timeout")
+    __slots__ = ("_at", "_context", "_loaded", "_order", "_timeout")
 
-    def __init__(self, order: Order, loaded: Loaded) -> None:
+    def __init__(self, order: Sequence[Any], loaded: Loaded) -> None:
         """
         Args:
-            order: what its RUN says. ``loaded``: its version.
+            order: the body of its RUN. ``loaded``: its version.
         """
-        _, run, self._params, attempt, timeout, queue, cause = order
-        self._at, self._loaded = clock.monotonic(), loaded
-        self._timeout = loaded.timeout if timeout is None else timeout
-        self._context = TaskContext(
-            run, loaded.task, loaded.version, attempt, loaded.queue if queue is None else queue, cause, self._at + self._timeout, _LOGGER
-        )
+        self._context: TaskContext | None = None
+        self._order, self._loaded, self._at = order, loaded, clock.monotonic()
+        self._timeout: float = order[_TIMEOUT] if len(order) > _TIMEOUT and order[_TIMEOUT] is not None else loaded.timeout
+
+    def context(self) -> TaskContext:
+        """The run's context; made when it is first asked for, since most code does not."""
+        if self._context is None:
+            order, loaded = Order(*self._order), self._loaded
+            queue = loaded.queue if order.queue is None else order.queue
+            deadline = self._at + self._timeout
+            self._context = TaskContext(order.run, loaded.task, loaded.version, order.attempt, queue, order.cause, deadline, _LOGGER)
+        return self._context
 
     def call(self) -> Any:
         """Call the task's code, in this context; returns what it returns.
@@ -88,24 +99,26 @@ class Started:
         Raises:
             BaseException: whatever it raises.
         """
-        loaded, context = self._loaded, self._context
-        set_current(context)
+        loaded, blob = self._loaded, self._order[_PARAMS]
+        set_current(self.context)
         if loaded.instance is not None:
-            loaded.instance.set_context(context)
+            loaded.instance.set_context(self.context())
         params: dict[str, Any] = {}
         try:
-            if self._params:
-                params = codec.loads(self._params)
+            if blob:
+                params = codec.loads(blob)
             if loaded.convert is not None:
                 params = loaded.convert(loaded.body, params)
         except (InvalidInput, FormatUnknown) as error:
             raise _Unfit(error.message) from None
         if loaded.context is not None:
-            params = {**params, loaded.context: context}
+            params = {**params, loaded.context: self.context()}
         return loaded.body(**params)
 
     def succeeded(self, value: Any) -> Report:
         """The outcome of a run that has returned ``value``."""
+        if value is None:
+            return outcome("succeeded", result=_NONE)
         return _serialised(value, min(self._loaded.max_result, MAX_FRAME - _RESERVED))
 
     def close(self, ended: Report, why: str | None) -> Report:

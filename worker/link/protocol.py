@@ -95,6 +95,7 @@ class Kind(IntEnum):
     FINISHED = 36
 
 
+_new = tuple.__new__  # a named tuple without its constructor, which takes longer than all else here
 _KINDS: Final = {int(kind): kind for kind in Kind}
 # The type of each kind's body, by its number.
 _BODIES: Final = {int(kind): list if kind in (Kind.RUN, Kind.FINISHED) else dict for kind in Kind}
@@ -247,4 +248,4 @@ def _message(parts: Any) -> Message:
         raise ProtocolError(f"a message of unknown kind {kind!r:.80}")
     if type(number) is not int or number < 0 or type(body) is not _BODIES[kind]:
         raise ProtocolError(f"a malformed message {_KINDS[kind].name}")
-    return Message(_KINDS[kind], number, body)
+    return _new(Message, (_KINDS[kind], number, body))

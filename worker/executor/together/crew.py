@@ -8,14 +8,14 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskq.worker.executor.gate import Gate
 from taskq.worker.executor.together.members import Member
 from taskq.worker.executor.versions import Loaded
 from taskq.worker.link.lanes import ASYNC, Lanes
-from taskq.worker.link.protocol import Order, Report
+from taskq.worker.link.protocol import Report
 
 _HERE = __package__
 
@@ -60,7 +60,7 @@ class Crew:
     def __contains__(self, number: int) -> bool:
         return number in self._members
 
-    def begin(self, number: int, order: Order, loaded: Loaded) -> None:
+    def begin(self, number: int, order: Sequence[Any], loaded: Loaded) -> None:
         """A run begins, for which `lanes` had room."""
         if self._bell < 0:
             self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

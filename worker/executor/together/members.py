@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from taskq.worker.executor.versions import Loaded
-from taskq.worker.link.protocol import Order
 
 
 class Member:
@@ -20,7 +20,7 @@ class Member:
 
     __slots__ = ("children", "loaded", "number", "order", "strand", "strikes", "task", "why")
 
-    def __init__(self, number: int, order: Order, loaded: Loaded) -> None:
+    def __init__(self, number: int, order: Sequence[Any], loaded: Loaded) -> None:
         self.number, self.order, self.loaded = number, order, loaded
         self.why: str | None = None
         self.strikes = 0
