@@ -22,6 +22,7 @@ from benchmarks.measures import MEASURES, USUAL
 from benchmarks.peers import PEERS, environments, load
 from benchmarks.peers.foreign import Foreign
 from benchmarks.report.document import document
+from benchmarks.report.sections import put
 from benchmarks.report.tables import markdown, show
 from benchmarks.runner import Done, Plan, run
 from benchmarks.server import Aof
@@ -86,6 +87,7 @@ class Targets:
 
     json: Path | None
     markdown: Path | None
+    section: str | None
     keep_going: bool
 
     def check(self) -> None:
@@ -119,6 +121,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 )
 @click.option("--json", "target", type=_FILE, metavar="FILE", help="All of it, to FILE.")
 @click.option("--markdown", "written", type=_FILE, metavar="FILE", help="The tables as Markdown, to FILE.")
+@click.option("--section", metavar="NAME", help="Of the file of --markdown, which is left as it is around it.")
 @click.option(
     "--folder", type=click.Path(file_okay=False, exists=True, writable=True, path_type=Path), help="Where the server's files are."
 )
@@ -140,13 +143,14 @@ def main(
     aof: tuple[Aof, ...],
     target: Path | None,
     written: Path | None,
+    section: str | None,
     folder: Path | None,
     venvs: Path,
     keep_going: bool,
     quick: bool,
 ) -> None:
     """See `_help`."""
-    targets = Targets(target, written, keep_going)
+    targets = Targets(target, written, section, keep_going)
     targets.check()
     _on_interrupt(_interrupt)
     plan = Plan(
@@ -197,7 +201,7 @@ def _run(plan: Plan, targets: Targets, venvs: Path) -> int:
         found = document(done, plan, facts, versions, machine.command_line())
         targets.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if done and targets.markdown is not None:
-        targets.markdown.write_text(markdown(done, plan, facts, versions, machine.command_line()), encoding="utf-8")
+        put(targets.markdown, targets.section, markdown(done, plan, facts, versions, machine.command_line()))
     return len(failures)
 
 

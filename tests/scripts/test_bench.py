@@ -85,10 +85,10 @@ class Bench:
         """Those that still run."""
         return [process for process in self.seen if alive(process)]
 
-    def ended(self) -> int:
-        """Wait for its end; returns its exit code."""
+    def ended(self, within: float = 90) -> int:
+        """Wait for its end, at most so many seconds; returns its exit code."""
         assert self.process is not None
-        until(lambda: self.look() is not None and self.process.poll() is not None, 90, "the bench ends")
+        until(lambda: self.look() is not None and self.process.poll() is not None, within, "the bench ends")
         return int(self.process.returncode)
 
 
@@ -138,6 +138,23 @@ def test_it_measures_all_peers_and_writes_each_measurement(bench: Bench) -> None
     assert "| rq worker |" in written and "| drain, of the forking RQ worker | ≥ 120 × |" in written
     assert not bench.left() and len(bench.seen) >= 10
     assert not list(bench.data.iterdir())
+
+
+def test_what_is_not_in_a_usual_run_is_measured_when_it_is_named(bench: Bench) -> None:
+    measures = ("threads", "async", "mix", "promotes", "million", "outage")
+    bench.start("--aof", "no", "--peers", "taskq,rq", "--only", ",".join(measures), "--json", str(bench.folder / "out.json"))
+    assert bench.ended(150) == 0, bench.log.read_text()
+
+    document = json.loads((bench.folder / "out.json").read_text())
+    made = {(one["measure"], one["peer"]): one["figures"] for one in document["measurements"]}
+    assert set(made) == {("threads", "rq"), *((measure, "taskq") for measure in measures)}
+    assert made["threads", "taskq"]["at_once"] > 4 and made["async", "taskq"]["at_once"] > 4
+    assert made["mix", "taskq"]["slow"] >= 1 and made["mix", "taskq"]["free"] > 100
+    assert made["promotes", "taskq"]["failed"] == 0 and made["promotes", "taskq"]["swapping_per_second"] > 0
+    assert made["million", "taskq"]["worker_last_mib"] > 10
+    assert made["outage", "taskq"]["exited"] == 0 and made["outage", "taskq"]["lost"] == 0
+    assert made["outage", "taskq"]["attempts_per_second"] > 0
+    assert not bench.left() and not list(bench.data.iterdir())
 
 
 def consistent(latency: dict[str, Any]) -> bool:

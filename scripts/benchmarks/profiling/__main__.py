@@ -19,6 +19,7 @@ from benchmarks.peers.fleet import Taskq
 from benchmarks.processes import Processes
 from benchmarks.profiling.stacks import by_module
 from benchmarks.profiling.windows import Profile, measure
+from benchmarks.report.sections import put
 from benchmarks.server import Aof, Server
 
 _LIBRARY = "pyspy"
@@ -33,6 +34,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--no-functions", is_flag=True, help="Only processes and commands: needs no profiler.")
 @click.option("--json", "target", type=_FILE, metavar="FILE", help="All of it, to FILE.")
 @click.option("--markdown", "written", type=_FILE, metavar="FILE", help="The tables to FILE, not to the terminal.")
+@click.option("--section", metavar="NAME", help="Of the file of --markdown, which is left as it is around it.")
 @click.option(
     "--environments",
     "venvs",
@@ -40,7 +42,7 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
     default=environments.FOLDER,
     help="Where the profiler's virtual environment is, or is made.  [.bench]",
 )
-def main(*, runs: int, aof: Aof, no_functions: bool, target: Path | None, written: Path | None, venvs: Path) -> None:
+def main(*, runs: int, aof: Aof, no_functions: bool, target: Path | None, written: Path | None, section: str | None, venvs: Path) -> None:
     """Say where each microsecond of a no-op run goes: by process, by the server's commands, by our functions."""
     try:
         pyspy = None if no_functions else _profiler(venvs.absolute())
@@ -51,15 +53,19 @@ def main(*, runs: int, aof: Aof, no_functions: bool, target: Path | None, writte
                 version = server.version
             finally:
                 server.close()
+        _write(profile, aof, machine.versions([Taskq.versions(venvs)]) | {"server": version}, target, written, section)
     except BenchError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
-    versions = machine.versions([Taskq.versions(venvs)]) | {"server": version}
+
+
+def _write(profile: Profile, aof: Aof, versions: dict[str, str], target: Path | None, written: Path | None, section: str | None) -> None:
+    """As JSON where that is wanted, and as Markdown: to a file or the terminal."""
     text = "\n".join(_markdown(profile, aof, versions)) + "\n"
     if written is None:
         click.echo(text, nl=False)
     else:
-        written.write_text(text, encoding="utf-8")
+        put(written, section, text)
     if target is not None:
         target.write_text(json.dumps({"aof": aof, "versions": versions} | asdict(profile), indent=1) + "\n", encoding="utf-8")
 
