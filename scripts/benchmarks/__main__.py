@@ -21,8 +21,8 @@ from benchmarks.measured import Size
 from benchmarks.measures import MEASURES, USUAL
 from benchmarks.peers import PEERS, environments, load
 from benchmarks.peers.foreign import Foreign
+from benchmarks.report import sections
 from benchmarks.report.document import document
-from benchmarks.report.sections import put
 from benchmarks.report.tables import markdown, show
 from benchmarks.runner import Done, Plan, run
 from benchmarks.server import Aof
@@ -95,6 +95,8 @@ class Targets:
         for option, target in (("--json", self.json), ("--markdown", self.markdown)):
             if target is not None and not target.absolute().parent.is_dir():
                 raise click.BadParameter(f"there is no folder {target.absolute().parent}", param_hint=option)
+        if self.section is not None and self.markdown is None:
+            raise click.UsageError("--section is one of the file that --markdown names")
 
     def names(self) -> str:
         """Of those that are wanted."""
@@ -180,6 +182,8 @@ def _run(plan: Plan, targets: Targets, venvs: Path) -> int:
     facts = machine.facts(plan.folder)
     done: list[Done] = []
     failures: list[str] = []
+    if targets.markdown is not None:
+        sections.check(targets.markdown, targets.section)
     with Told(plan) as told:
         _make_environments(plan, venvs, told)
     versions = machine.versions(load(name).versions(venvs) for name in plan.peers)
@@ -201,7 +205,7 @@ def _run(plan: Plan, targets: Targets, venvs: Path) -> int:
         found = document(done, plan, facts, versions, machine.command_line())
         targets.json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if done and targets.markdown is not None:
-        put(targets.markdown, targets.section, markdown(done, plan, facts, versions, machine.command_line()))
+        sections.put(targets.markdown, targets.section, markdown(done, plan, facts, versions, machine.command_line()))
     return len(failures)
 
 

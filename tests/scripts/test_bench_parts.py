@@ -193,3 +193,14 @@ def test_samples_belong_to_the_innermost_function_of_ours(part: Part) -> None:
         "(lib/threading.py) boot": 1,
     }
     assert stacks.by_module(functions)["worker/fleet.py"] == 2
+
+
+def test_markdown_goes_into_a_section_and_leaves_what_is_around_it(part: Part, tmp_path: Path) -> None:
+    sections, target = part("report.sections"), tmp_path / "document.md"
+    target.write_text("before\n<!-- section: figures -->\nold\n<!-- end: figures -->\nafter\n")
+
+    sections.put(target, "figures", "| new |\n")
+
+    assert target.read_text() == "before\n<!-- section: figures -->\n\n| new |\n\n<!-- end: figures -->\nafter\n"
+    with pytest.raises(part("errors").BenchError, match="has no lines <!-- section: others -->"):
+        sections.check(target, "others")

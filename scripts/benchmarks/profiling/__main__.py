@@ -19,7 +19,7 @@ from benchmarks.peers.fleet import Taskq
 from benchmarks.processes import Processes
 from benchmarks.profiling.stacks import by_module
 from benchmarks.profiling.windows import Profile, measure
-from benchmarks.report.sections import put
+from benchmarks.report import sections
 from benchmarks.server import Aof, Server
 
 _LIBRARY = "pyspy"
@@ -45,6 +45,8 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 def main(*, runs: int, aof: Aof, no_functions: bool, target: Path | None, written: Path | None, section: str | None, venvs: Path) -> None:
     """Say where each microsecond of a no-op run goes: by process, by the server's commands, by our functions."""
     try:
+        if written is not None:
+            sections.check(written, section)
         pyspy = None if no_functions else _profiler(venvs.absolute())
         with tempfile.TemporaryDirectory(prefix="taskq-bench-", ignore_cleanup_errors=True) as name, Processes(Path(name)) as processes:
             server = Server(Path(name), aof, processes)
@@ -65,7 +67,7 @@ def _write(profile: Profile, aof: Aof, versions: dict[str, str], target: Path | 
     if written is None:
         click.echo(text, nl=False)
     else:
-        put(written, section, text)
+        sections.put(written, section, text)
     if target is not None:
         target.write_text(json.dumps({"aof": aof, "versions": versions} | asdict(profile), indent=1) + "\n", encoding="utf-8")
 

@@ -19,9 +19,21 @@ def put(target: Path, section: str | None, text: str) -> None:
     if section is None:
         target.write_text(text, encoding="utf-8")
         return
+    before, after = _around(target, section)
+    target.write_text(f"{before}\n{text.strip()}\n\n{after}", encoding="utf-8")
+
+
+def check(target: Path, section: str | None) -> None:
+    """Raise `BenchError` where `put` would, before minutes are spent."""
+    if section is not None:
+        _around(target, section)
+
+
+def _around(target: Path, section: str) -> tuple[str, str]:
+    """What stands before and after it, its two lines included."""
     begin, end = f"<!-- section: {section} -->\n", f"<!-- end: {section} -->\n"
     before, found, rest = (target.read_text(encoding="utf-8") if target.exists() else "").partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise BenchError(f"{target} has no lines {begin.strip()} and {end.strip()}")
-    target.write_text(f"{before}{begin}\n{text.strip()}\n\n{end}{after}", encoding="utf-8")
+    return before + begin, end + after
