@@ -20,6 +20,7 @@ module         does                                       owns
 `ride`         claims and outcomes in one call, cycle.lua whether one is under way
 `quota`        `--max-jobs`, `--max-idle`                 how many runs have ended
 `leases`       renew.lua                                  nothing: it asks for every run that is not confirmed
+`doubts`       leases that are not ours any more          runs of which it is not known why
 `sweeper`      what others left: expired leases, litter   what it saw expired at its last look
 `requests`     cancel and drain, as they are asked for    nothing
 `order`        which queue a claim begins with            whose turn it is

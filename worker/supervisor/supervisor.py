@@ -36,6 +36,7 @@ from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Verdict
 from taskq.worker.supervisor.claims import Claims
 from taskq.worker.supervisor.dispatch import Dispatch
+from taskq.worker.supervisor.doubts import Doubts
 from taskq.worker.supervisor.leases import Leases
 from taskq.worker.supervisor.logs import Logs
 from taskq.worker.supervisor.order import Order
@@ -92,8 +93,6 @@ class Supervisor:
         self.feed = Feed(server.redis, server.keys, settings, self.snapshot, self.loader.changed, self._on_control, ready=server.ready)
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._registered = False
-        self._doubted: list[Run] = []
-        self._judging: asyncio.Task[None] | None = None
         self._remains: asyncio.Task[None] | None = None
         self._assemble()
 
@@ -126,7 +125,7 @@ class Supervisor:
             on_end=self._claims_ended,
         )
         self.outcomes.ride.urgent = self.seating.idle
-        self.leases = Leases(server, self.held, self.seating.heads, self._lost)
+        self.leases = Leases(server, self.held, self.seating.heads, Doubts(self.epoch, self.seating, self.dispatch).lost)
         self.sweeper = Sweeper(server, self.snapshot, self.outcomes, self.held, worker=plan.worker, queues=plan.queues)
         most = plan.most_executors or plan.executors
         self.scaling = Scaling(server, self.pool, self.dispatch.room, queues=plan.queues, least=plan.executors, most=most)
@@ -278,38 +277,10 @@ class Supervisor:
         self.claims.quota.count(verdict)
         self.outcomes.settle(run, verdict)
 
-    def _lost(self, run: Run) -> None:
-        """A lease is not ours any more: somebody has taken it over, or Redis has lost its state."""
-        if run.adrift:
-            return
-        self._doubted.append(run)
-        if self._judging is None or self._judging.done():
-            self._judging = asyncio.create_task(self._judge(), name="lost leases")
-
-    async def _judge(self) -> None:
-        try:
-            await self.epoch.check()
-        except (RedisError, OSError) as error:
-            log.info("whether leases were taken over can't be told yet: %s", error)  # the next renewal finds them again
-            self._doubted.clear()
-        doubted, self._doubted = self._doubted, []
-        for run in doubted:
-            if not run.adrift:
-                self._taken_over(run)
-
     def _state_lost(self) -> None:
         for run in self.held():
             run.adrift = True
         self.heartbeat.poke()
-
-    def _taken_over(self, run: Run) -> None:
-        handle = self.seating.executor_of(run)
-        if handle is None:
-            self.dispatch.forget(run)
-            return
-        log.warning("the lease of run %s was taken over: executor %d is killed", run.id, handle.process.pid, extra=run.about)
-        run.stop = "lost"
-        handle.kill()
 
     def _claims_ended(self) -> None:
         self._stop.set()

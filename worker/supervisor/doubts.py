@@ -1,0 +1,58 @@
+"""`Doubts`: what becomes of runs whose lease turns out not to be ours any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from redis.exceptions import RedisError
+
+from taskq.worker.life.epoch import Epoch
+from taskq.worker.pool.seating import Seating
+from taskq.worker.runs.run import Run
+from taskq.worker.supervisor.dispatch import Dispatch
+
+log = logging.getLogger("taskq.worker")
+
+
+class Doubts:
+    """Tells leases that others have taken over from those of a Redis that has lost its state.
+
+    The former runs go on elsewhere: here they are killed. The latter nobody else has: they go on.
+
+    Args:
+        epoch: is asked which it is. ``seating``, ``dispatch``: where runs are.
+    """
+
+    def __init__(self, epoch: Epoch, seating: Seating, dispatch: Dispatch) -> None:
+        self._epoch, self._seating, self._dispatch = epoch, seating, dispatch
+        self._doubted: list[Run] = []
+        self._judging: asyncio.Task[None] | None = None
+
+    def lost(self, run: Run) -> None:
+        """A lease is not ours any more."""
+        if run.adrift:
+            return
+        self._doubted.append(run)
+        if self._judging is None or self._judging.done():
+            self._judging = asyncio.create_task(self._judge(), name="lost leases")
+
+    async def _judge(self) -> None:
+        try:
+            await self._epoch.check()
+        except (RedisError, OSError) as error:
+            log.info("whether leases were taken over can't be told yet: %s", error)  # the next renewal finds them again
+            self._doubted.clear()
+        doubted, self._doubted = self._doubted, []
+        for run in doubted:
+            if not run.adrift:
+                self._taken_over(run)
+
+    def _taken_over(self, run: Run) -> None:
+        handle = self._seating.executor_of(run)
+        if handle is None:
+            self._dispatch.forget(run)
+            return
+        log.warning("the lease of run %s was taken over: executor %d is killed", run.id, handle.process.pid, extra=run.about)
+        run.stop = "lost"
+        handle.kill()
