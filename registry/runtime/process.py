@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import secrets
 import socket
 from typing import Final
 
@@ -15,7 +14,7 @@ _LONGEST_HOST: Final = 64
 def unique_name(kind: str = "") -> str:
     """``<kind>-<host>-<pid>-<four digits>``, without ``kind`` where that is empty: unique in the fleet."""
     host = "".join(char if char.isalnum() and char.isascii() else "-" for char in socket.gethostname()).strip("-")
-    return "-".join(filter(None, (kind, host[:_LONGEST_HOST] or "host", str(os.getpid()), secrets.token_hex(2))))
+    return "-".join(filter(None, (kind, host[:_LONGEST_HOST] or "host", str(os.getpid()), os.urandom(2).hex())))
 
 
 def make_unreadable() -> None:
