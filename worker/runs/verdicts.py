@@ -143,11 +143,6 @@ def on_death_beside(run: Run, returncode: int) -> Verdict:
     return Release("front", outcome="executor_died", error=describe_exit(returncode))
 
 
-def on_death_beside(run: Run, returncode: int) -> Verdict:
-    """The executor died, and this run had begun in it: beside others, or it has ended and its outcome is lost. Not of its making."""
-    return Release("front", outcome="executor_died", error=describe_exit(returncode))
-
-
 def on_loss(losses: int, spec: Spec | None, outcome: Literal["executor_died", "worker_lost"], error: str) -> Verdict:
     """An attempt was lost; ``losses`` is how many were lost before it."""
     total = losses + 1
