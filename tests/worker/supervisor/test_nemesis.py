@@ -182,7 +182,7 @@ def test_a_deleted_run_leaves_no_list_of_its_attempts(fleet: Fleet) -> None:
     fleet.put("nap", NAP, **FREE)
     worker = fleet.start(1)
     (run,) = fleet.enqueue("nap", seconds=1.5)
-    fleet.running()
+    until(lambda: fleet.field(run, "version"), what="it has begun")
     worker.executors()[0].kill()
     until(lambda: fleet.attempts(run), what="the attempt is recorded")
     fleet.running()
