@@ -22,7 +22,6 @@ LATE_IMPORTS = {
     "taskq.worker.foreign": "lazy face of the package: an ordinary worker shall not pay for rq",
     "taskq.worker.executor.loop": "inspection needs pydantic, and only throw-away executors inspect",
     "taskq.worker.executor.together.crew": "the loop needs asyncio, and threads their queue; few tasks ask for either",
-    "taskq.worker.executor.together.crew": "the loop needs asyncio, and threads their queue; few tasks ask for either",
     "taskq.worker.executor.versions": "conversion needs pydantic and coroutines need asyncio; few tasks ask for either",
 }
 

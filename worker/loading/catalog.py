@@ -22,7 +22,8 @@ class Entry:
     Attributes:
         state: see the package. ``error``: why it failed.
         record: None while it was never read. ``validator``: of its parameters.
-        lane: what its runs may be in progress beside. ``body``: of its LOAD, with the source; None until it was fetched and its digest checked.
+        lane: what its runs may be in progress beside. ``body``: of its LOAD, with the source; None until it was fetched
+            and its digest checked.
         users: runs of it that are in executors. ``used``: when the last one ended, monotonic.
         retry_at: not tried again before, monotonic.
     """

@@ -55,6 +55,14 @@ def count(items: Iterable[tuple[Run, Verdict]], into: Counts | None = None) -> C
     return counts
 
 
+def add(counts: Counts, into: Counts) -> None:
+    """Add counts to others."""
+    for key, fields in counts.items():
+        known = into.setdefault(key, {})
+        for name, value in fields.items():
+            known[name] = known.get(name, 0) + value
+
+
 def _counts(verdict: Release) -> bool:
     return verdict.burned
 

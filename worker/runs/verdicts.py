@@ -138,8 +138,8 @@ def on_executor_death(run: Run, returncode: int) -> Verdict:
     return on_loss(run.losses, run.spec, "executor_died", describe_exit(returncode))
 
 
-def on_death_beside(run: Run, returncode: int) -> Verdict:
-    """The executor died, and this run had begun in it: beside others, or it has ended and its outcome is lost. Not of its making."""
+def on_death_beside(returncode: int) -> Verdict:
+    """The executor died, and the run had begun in it: beside others, or it has ended and its outcome is lost. Not of its making."""
     return Release("front", outcome="executor_died", error=describe_exit(returncode))
 
 

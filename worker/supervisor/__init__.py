@@ -39,7 +39,8 @@ unconfirmed outcomes. `Supervisor.held` is their union, and that is what gets it
 there is room for; what comes back is dispatched in the same step. Deadlines need no heap: only the head of an inbox can be
 late, so one timer at the earliest head's deadline is enough. Frames to an executor that are written in one turn of the loop
 leave in one `send`; outcomes leave when the call before them has returned, so that batches grow with the load and a
-lone run does not wait. Outcomes that leave take a claim along if there is room by then (`ride`).
+lone run does not wait. Where enough for a batch have come meanwhile, they leave beside it: two calls may be under way, so that the server
+is not idle while we read its answer. Outcomes that leave take a claim along if there is room by then (`ride`).
 
 A batch is paid for once wherever that is possible: leases, registries and counters are changed by one command for all of its runs, what
 outcomes have in common is sent once (`runs.recording`), and so are the event's text but for the run's id, and the statistics

@@ -178,7 +178,7 @@ class Dispatch:
             return verdicts.HAND_BACK
         if run.lane.name:
             self._seating.suspect(run)
-        return verdicts.on_death_beside(run, returncode)
+        return verdicts.on_death_beside(returncode)
 
     def release_backlog(self) -> None:
         """Give back all that no executor has, the last one first, so that they keep their order at the front."""

@@ -10,33 +10,29 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from taskq.registry import clock
-from taskq.registry.model.event import RunEventType
-from taskq.registry.model.spec import Spec
 from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server, is_outage
-from taskq.worker.runs.recording import event_of, finish_args, kept_for, release_args
+from taskq.worker.runs.outbox import Batch, Outbox
+from taskq.worker.runs.recording import finish_args, release_args
 from taskq.worker.runs.run import Run
-from taskq.worker.runs.statistics import Counts, count
+from taskq.worker.runs.statistics import Counts, add, count
 from taskq.worker.runs.verdicts import Finish, Release, Verdict
 from taskq.worker.supervisor.logs import Logs
 from taskq.worker.supervisor.ride import Ride
 
 log = logging.getLogger("taskq.worker")
-_BATCH = 128
-_BATCH_BYTES = 4_000_000
+# So many make a batch that leaves while another one is under way.
+_PLENTY = 32
 _FULL = ("OOM", "MISCONF", "NOREPLICAS")
-# Outcomes that Redis has not confirmed, and bytes of theirs, beyond which nothing more is claimed.
-_MOST, _MOST_BYTES = 2_000, 64_000_000
-
-Item = tuple[Run, Verdict]
 
 
 class Outcomes(Loop):
     """Records outcomes with finish.lua and gives runs back with release.lua.
 
     Both check the lease's token, so that sending again after a lost reply does no harm. What was settled while a call is
-    under way leaves with the next one, so that batches grow with the load, and nothing waits for company. An item that Redis refuses by
+    under way leaves with the next one, so that batches grow with the load, and nothing waits for company. Two calls may be under way: under
+    load the server then has the next one at hand while this process reads what the last one did. An item that Redis refuses by
     itself is dropped with a line in the log; its lease then expires, and the run is swept like any lost one.
 
     Statistics are written by the same call, if it recorded all of its outcomes. If it did not, the server has counted none of
@@ -53,10 +49,10 @@ class Outcomes(Loop):
         super().__init__(server, "outcomes")
         self._worker, self._logs = worker, logs
         self._settings = server.settings
-        self._pending: list[Item] = []
-        self._bytes = 0
+        self._box = Outbox()
+        self._beside = _Beside(server, self)
         self._uncounted: Counts = {}
-        self._wake = asyncio.Event()
+        self._wake, self._plenty = asyncio.Event(), asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self.ride = Ride()
@@ -66,22 +62,23 @@ class Outcomes(Loop):
     def settle(self, run: Run, verdict: Verdict) -> None:
         """Take in a verdict; it leaves soon."""
         point("worker.settled")
-        self._pending.append((run, verdict))
-        self._bytes += _size(verdict)
+        self._box.add(run, verdict)
         self._empty.clear()
         self._wake.set()
+        if len(self._box.waiting) >= _PLENTY:
+            self._plenty.set()
 
     def held(self) -> Iterator[Run]:
         """Runs whose outcome Redis has not confirmed."""
-        return (run for run, _ in self._pending)
+        return self._box.runs()
 
     def unconfirmed(self) -> int:
         """How many these are."""
-        return len(self._pending)
+        return len(self._box)
 
     def full(self) -> bool:
         """Whether so much is held that no more runs should be begun."""
-        return len(self._pending) >= _MOST or self._bytes >= _MOST_BYTES
+        return self._box.full
 
     async def flushed(self, seconds: float) -> bool:
         """Waits until nothing is pending, at most so long; returns whether that is so."""
@@ -92,49 +89,65 @@ class Outcomes(Loop):
             return False
         return True
 
+    def start(self) -> None:
+        super().start()
+        self._beside.start()
+
+    async def stop(self) -> None:
+        await self._beside.stop()
+        await super().stop()
+
     async def run(self) -> None:
         while True:
             # First what an outage has interrupted: nobody rings for it again.
             try:
-                while self._pending or self._uncounted:
+                while self._box.waiting or self._uncounted:
                     if await self._log_first():
                         continue
                     self.ride.expected = True
-                    await self._leave(self._cut())
+                    await self._leave()
             finally:
                 self.ride.missed()
-            self._empty.set()
+            if not self._box:
+                self._empty.set()
             await self._wake.wait()
             self._wake.clear()
 
+    async def send_beside(self) -> None:
+        """Send a batch while another one is under way, as soon as there are enough for one."""
+        if self._box.on_the_way and len(self._box.waiting) >= _PLENTY and not self._logs.crowded:
+            await self._leave()
+        else:
+            self._plenty.clear()
+            await self._plenty.wait()
+
     async def _log_first(self) -> bool:
         """Write lines, where there is nothing but outcomes of runs that have logged much: all others go ahead of them."""
-        if not self._logs.crowded or not self._pending:
+        waiting = self._box.waiting
+        if not self._logs.crowded or not waiting:
             return False
-        self._pending.sort(key=lambda item: self._logs.much(item[0].id))
-        head = self._pending[0][0].id
+        waiting.sort(key=lambda item: self._logs.much(item[0].id))
+        head = waiting[0][0].id
         if not self._logs.much(head):
             return False
         self.ride.missed()
         await self._logs.flush_part(head)
         return True
 
-    async def _leave(self, batch: Sequence[Item]) -> None:
-        await self._logs.flush(run.id for run, _ in batch)
-        await self._send(batch)
-        del self._pending[: len(batch)]
-        self._bytes -= sum(_size(verdict) for _, verdict in batch)
+    async def _leave(self) -> None:
+        """Send the first ones that wait; what was not confirmed waits again."""
+        batch = self._box.take(self._logs.much)
+        confirmed = False
+        try:
+            await self._logs.flush(run.id for run, _ in batch)
+            await self._send(batch)
+            confirmed = True
+        finally:
+            (self._box.confirm if confirmed else self._box.put_back)(batch)
+        if not self._box and not self._uncounted:
+            self._empty.set()
 
-    def _cut(self) -> list[Item]:
-        size, items = 0, 0
-        for run, verdict in self._pending[:_BATCH]:
-            size += _size(verdict)
-            if items and (size > _BATCH_BYTES or self._logs.much(run.id)):
-                break
-            items += 1
-        return self._pending[:items]
-
-    async def _send(self, batch: Sequence[Item]) -> None:
+    async def _send(self, batch: Batch) -> None:
         try:
             await self._write(batch)
         except RedisError as error:
@@ -147,7 +160,7 @@ class Outcomes(Loop):
             for item in batch:
                 await self._send([item])
 
-    async def _write(self, batch: Sequence[Item]) -> None:
+    async def _write(self, batch: Batch) -> None:
         finishes = [(run, verdict) for run, verdict in batch if isinstance(verdict, Finish)]
         releases = [(run, verdict) for run, verdict in batch if isinstance(verdict, Release)]
         point("worker.recording")
@@ -158,11 +171,18 @@ class Outcomes(Loop):
         point("worker.recorded")
 
     async def _finish(self, finishes: Sequence[tuple[Run, Finish]]) -> None:
-        counts = {key: dict(fields) for key, fields in self._uncounted.items()}
-        if self._settings.stats:
-            count(finishes, counts)
-        words = await self._call(finish_args(finishes, self._settings, counts=counts))
-        self._uncounted = {} if not words else self._uncounted
+        # Another call may be under way: each count goes along with one.
+        earlier, self._uncounted = self._uncounted, {}
+        counted = False
+        try:
+            counts = {key: dict(fields) for key, fields in earlier.items()}
+            if self._settings.stats:
+                count(finishes, counts)
+            words = await self._call(finish_args(finishes, self._settings, counts=counts))
+            counted = not words
+        finally:
+            if not counted:
+                add(earlier, self._uncounted)
         self._note(finishes, words)
 
     async def _call(self, args: list[Any]) -> list[bytes]:
@@ -215,14 +235,14 @@ class Outcomes(Loop):
             elif word != b"done":
                 log.error("the outcome of run %s is refused and dropped: %s", run.id, word.decode("utf-8", "replace"), extra=run.about)
 
-    def ttl(self, spec: Spec | None, finish: Finish) -> int:
-        """How long an outcome is kept, in whole seconds."""
-        return kept_for(spec, finish, self._settings)
 
-    def event(self, kind: RunEventType, run: Run, **data: str) -> str:
-        """The body of a run's event, '' where none is published; empty fields are left out."""
-        return event_of(kind, run, self._settings, **data)
+class _Beside(Loop):
+    """The second call: sends while the first one is under way."""
 
+    def __init__(self, server: Server, outcomes: Outcomes) -> None:
+        super().__init__(server, "outcomes beside")
+        self._outcomes = outcomes
 
-def _size(verdict: Verdict) -> int:
-    return len(verdict.result) + len(verdict.traceback) if isinstance(verdict, Finish) else 0
+    async def run(self) -> None:
+        while True:
+            await self._outcomes.send_beside()

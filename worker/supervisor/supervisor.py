@@ -126,7 +126,7 @@ class Supervisor:
         )
         self.outcomes.ride.urgent = self.seating.idle
         self.leases = Leases(server, self.held, self.seating.heads, Doubts(self.epoch, self.seating, self.dispatch).lost)
-        self.sweeper = Sweeper(server, self.snapshot, self.outcomes, self.held, worker=plan.worker, queues=plan.queues)
+        self.sweeper = Sweeper(server, self.snapshot, self.held, worker=plan.worker, queues=plan.queues)
         most = plan.most_executors or plan.executors
         self.scaling = Scaling(server, self.pool, self.dispatch.room, queues=plan.queues, least=plan.executors, most=most)
         self.requests = Requests(

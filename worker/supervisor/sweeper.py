@@ -25,11 +25,10 @@ from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
 from taskq.worker.life.heartbeat import forget_worker
 from taskq.worker.runs import verdicts
-from taskq.worker.runs.recording import finish_args
+from taskq.worker.runs.recording import event_of, finish_args
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.statistics import count
 from taskq.worker.runs.verdicts import Finish, Release
-from taskq.worker.supervisor.outcomes import Outcomes
 
 log = logging.getLogger("taskq.worker")
 _BATCH = 200
@@ -87,7 +86,7 @@ class Sweeper(Periodic):
     """Sweeps each ``sweep`` seconds.
 
     Args:
-        server, snapshot, outcomes: what it works with. ``worker``: our name. ``queues``: that we serve.
+        server, snapshot: what it works with. ``worker``: our name. ``queues``: that we serve.
         held: all runs whose lease is ours: after an outage, what Redis says is ours and is not among them is given back.
     """
 
@@ -95,14 +94,13 @@ class Sweeper(Periodic):
         self,
         server: Server,
         snapshot: Snapshot,
-        outcomes: Outcomes,
         held: Callable[[], Iterable[Run]],
         *,
         worker: str,
         queues: Iterable[str],
     ) -> None:
         super().__init__(server, "sweeper", server.settings.sweep)
-        self._snapshot, self._outcomes, self._held = snapshot, outcomes, held
+        self._snapshot, self._held = snapshot, held
         self._worker, self._queues = worker, tuple(queues)
         self.on_dead: Callable[[], None] = lambda: None  # called when leases of workers that are dead are taken over
         self._seen: list[Expired] = []
@@ -195,7 +193,7 @@ class Sweeper(Periodic):
             "" if release.losses is None else release.losses,
             attempt,
             "1" if only_expired else "",
-            self._outcomes.event("lost", self._as_run(lease), reason=release.outcome) if release.burned else "",
+            event_of("lost", self._as_run(lease), self.server.settings, reason=release.outcome) if release.burned else "",
         ]
 
     def _as_run(self, lease: Expired) -> Run:
