@@ -67,7 +67,7 @@ class Settings(BaseModel):
     events: Literal["off", "outcomes", "all"] = Field("outcomes", description="which run events are published; unset: outcomes")
     stats: bool = Field(True, description="count runs and their durations by task, version and minute; off: nothing is counted")
     limits_by: Literal["auto", "v2", "v1", "watchdog"] = Field(
-        "auto", description="what holds runs to their resources: control groups of version 2 or 1, or a watchdog; unset: the best that works"
+        "auto", description="what holds runs to their resources: control groups (v2, v1) or a watchdog; unset: the best that works"
     )
     preload: int = Field(200, ge=0, description="how many tasks a starting worker loads ahead; the rest at first use; unset: 200")
     executor_env: tuple[str, ...] = Field((), description="names of further variables that executors may see; unset: none")

@@ -51,7 +51,7 @@ def read_stats(keys: Keys, task: str, version: int, minutes: int) -> Op[Stats]:
 
 
 def percentile(stats: Stats, share: float) -> float | None:
-    """The duration in milliseconds that a share (0 to 1) of the attempts did not exceed: the upper bound of its bucket; None without any."""
+    """The duration in ms that a share (0 to 1) of the attempts did not exceed (the upper bound of its bucket); None without any."""
     count = sum(number for _, number in stats["durations"])
     passed = 0
     for bound, number in stats["durations"]:
