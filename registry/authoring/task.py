@@ -141,8 +141,8 @@ def task(function: Callable[P, R] | None = None, /, **options: Any) -> Any:
         on_update, drain_timeout: what happens to running runs when its code changes.
         threads: for plain functions that mostly wait: an executor has up to so many of its runs (1 to 64) in progress at once, each on
             a thread of its own, so its code must be thread-safe. A stop reaches such a run only between two steps of Python: one that waits
-            in a call is ended with its executor at the end of the grace, and what else was in progress there runs again. If None, a run has its
-            executor for itself. ``async def`` tasks need it not: their runs share the executor's event loop.
+            in a call is ended with its executor at the end of the grace, and what else was in progress there runs again. If None, a run
+            has its executor for itself. ``async def`` tasks need it not: their runs share the executor's event loop.
         resources: the most that one run may use, as a mapping of ``"memory"`` (bytes, or text like ``"256M"``), ``"pids"`` (processes
             and threads) and ``"cpu"`` (cores, such as 0.5). What the executor used before the run is not counted. Above ``memory`` its
             executor is killed, and the run fails with the reason ``oom``; above ``pids`` nothing more can be started; ``cpu`` slows it
