@@ -29,8 +29,8 @@ def sheets(done: Sequence[Done], plan: Plan) -> Iterator[Sheet]:
     """For each mode of the append-only file: the peers beside each other, the marks, and what is taskq's alone."""
     for aof, found in medians(done).items():
         where = f"append-only file: {aof}" + (" (as `taskq up` ships it)" if aof == "always" else "")
-        columns = [figure for figure in COLUMNS if any(figure.name in figures for figures in found.values())]
-        peers = [peer for peer in plan.peers if any(key[1] == peer for key in found)]
+        columns = [figure for figure in COLUMNS if any(measure == figure.measure for measure, _ in found)]
+        peers = [peer for peer in plan.peers if any((figure.measure, peer) in found for figure in columns)]
         rows = [[load(peer).title, *(_cell(figure, found, peer) for figure in columns), _drain_times(found, peer)] for peer in peers]
         if columns:
             title = f"{where}; {f'median of {plan.repeat}' if plan.repeat > 1 else 'one measurement each'}"
