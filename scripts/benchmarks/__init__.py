@@ -49,8 +49,9 @@ over the repeats; the JSON has every single measurement, and how busy the machin
 
 **Where the time goes**: ``scripts/bench profile`` (`benchmarks.profiling`).
 
-**What is checked.** Each measurement fails, and the benchmark with it, unless exactly the runs that were enqueued have succeeded,
-each with one result, and results read through the peer's own API are right.
+**What is checked.** Each measurement fails, and the benchmark with it, unless exactly the runs that were enqueued have ended, and the
+results that are read through the peer's own API are right: of taskq and RQ some, beside the records of all; of the others all of a drain,
+but of streaq some 50. Of a row that stores no results only that its runs have left the queue is known.
 
 **Append-only file.** ``always`` is what ``taskq up`` ships: a write is on disk before it is answered. ``no`` has no file at all.
 What ``always`` costs depends on the disk: the JSON has the median time of an fsync in the folder that was used.

@@ -231,7 +231,7 @@ class Streaq(Foreign):
     title = "streaq"
     share = 0.25
     library = "streaq"
-    reads = 50  # each costs it a subscription and 0.1 s; that none has failed, its index of results says
+    reads = 50  # each costs it a subscription and 0.1 s; of the others only that they left the queue is known
     distributions = ("streaq", "coredis", "uvloop")
     setups: ClassVar[Ways] = {
         "default": Way("streaq run (concurrency 16)", _STREAQ),
