@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -19,6 +20,7 @@ import msgpack
 from taskq.worker.link.descendants import kill_tree
 
 DONE: Final = b"\0"
+LAST: Final = b"\1"
 LENGTH: Final = struct.Struct(">Q")
 _HELD_BACK: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _FAREWELL: Final = 5.0
@@ -36,12 +38,13 @@ class Horse:
     """A running child process with a socketpair to it.
 
     Attributes:
-        pid: its process id. ``jobs``: how many it was given.
+        pid: its process id. ``jobs``: how many it was given. ``spent``: it has said that it is not fit for another one.
     """
 
     def __init__(self, pid: int, ours: socket.socket) -> None:
         self.pid = pid
         self.jobs = 0
+        self.spent = False
         self._socket = ours
         self._pidfd = os.pidfd_open(pid)
         self._ended: tuple[int, struct_rusage | None] | None = None
@@ -102,6 +105,7 @@ class Horse:
             except ConnectionResetError:
                 said = b""
             if said:
+                self.spent = said == LAST
                 return News.DONE
             if self._pidfd in happened:
                 return News.DEAD
@@ -136,16 +140,22 @@ class Horse:
 
     def release(self) -> None:
         """Close the link: the process ends after the job that it may have. It is not waited for."""
-        self._socket.close()
+        self._hang_up()
         os.close(self._pidfd)
 
     def dismiss(self) -> None:
         """End the process, which has no job, and wait for its end."""
-        self._socket.close()
+        self._hang_up()
         if self.alive and not select.select([self._pidfd], [], [], _FAREWELL)[0]:
             self.kill(signal.SIGKILL)
         self.wait()
         os.close(self._pidfd)
+
+    def _hang_up(self) -> None:
+        # Closed alone it would still be open elsewhere: RQ's scheduler is a fork of the worker, and has a copy.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
 
 
 def _fork() -> int:

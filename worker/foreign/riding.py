@@ -2,7 +2,7 @@
 
 An order is a map: ``job`` (its id), ``queue`` (its key), ``fields`` (the job's hash as Redis has it), ``execution`` (its id), ``since``
 (when that was made, in seconds), and ``stopped`` (true: the job was stopped; run its callback and record it). It is answered by one
-byte when all that belongs to it stands in Redis.
+byte when all that belongs to it stands in Redis; by another one where the process is not fit for a further job, and ends.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from rq.utils import now
 
 from taskq.registry import clock
 from taskq.registry.runtime.process import process_control
-from taskq.worker.foreign.horse import DONE, LENGTH
+from taskq.worker.foreign.horse import DONE, LAST, LENGTH
+from taskq.worker.link.descendants import children_of
 
 if TYPE_CHECKING:
     from taskq.worker.foreign.worker import RQWorker
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LOOK: Final = 2.0
+_STREAMS: Final = ("stdin", "stdout", "stderr")
 _CHUNK: Final = 1 << 20
 _RESTORED: Final = (
     signal.SIGINT,
@@ -58,9 +60,15 @@ def ride(worker: RQWorker, link: socket.socket, parent: int) -> NoReturn:
             _perform(worker, order)
             if os.getpid() != habits.pid:
                 os._exit(0)  # a fork that the job has made, and which has returned from it
-            habits.restore()
+            fit = habits.restore()
             _flush()
-            link.sendall(DONE)
+            worker.procline("Waiting for a job")
+            try:
+                link.sendall(DONE if fit else LAST)
+            except OSError:
+                break  # the worker is gone, or the job has closed what was not its own
+            if not fit:
+                break
     except BaseException:  # as RQ's horse does: nothing may unwind into the worker's own frames, of which this is a copy
         worker.log.exception("Worker %s: its horse ends", worker.name)
         _flush()
@@ -76,30 +84,51 @@ class Habits:
         self._environment = dict(os.environ)
         self._handlers = {number: signal.getsignal(number) for number in _RESTORED}
         self._folder = Path.cwd()
+        self._umask = os.umask(0)
+        os.umask(self._umask)
+        self._streams = {name: getattr(sys, name) for name in _STREAMS}
+        self._path = list(sys.path)
         self._ended: set[int] = set()
 
-    def restore(self) -> None:
-        """A job has ended."""
+    def restore(self) -> bool:
+        """A job has ended; whether the process is fit for another one."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._handlers.items():
             if signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
-        if dict(os.environ) != self._environment:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _RESTORED)
+        os.environ.pop("RQ_JOB_ID", None)
+        if os.environ != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
-        with contextlib.suppress(OSError):
-            os.chdir(self._folder)
+        os.umask(self._umask)
+        for name, stream in self._streams.items():
+            setattr(sys, name, stream)
+        if sys.path != self._path:
+            sys.path[:] = self._path
         self._reap()
+        try:
+            os.chdir(self._folder)
+        except OSError:
+            return False
+        return not any(getattr(stream, "closed", False) for stream in self._streams.values())
 
     def _reap(self) -> None:
         """Reap what was adopted and has ended. A child that a job itself started is left to it until the next job has ended."""
+        ended: set[int] = set()
         with contextlib.suppress(ChildProcessError):
-            while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) is not None:
-                if found.si_pid not in self._ended:
-                    self._ended = {found.si_pid}
-                    return
-                os.waitpid(found.si_pid, 0)
-        self._ended = set()
+            if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                ended = set(filter(_is_over, children_of(self.pid)))
+        for pid in ended & self._ended:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        self._ended = ended
+
+
+def _is_over(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
 
 
 def _settle(worker: RQWorker) -> None:

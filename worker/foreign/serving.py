@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from redis import Redis
@@ -14,7 +16,7 @@ from rq.worker.base import DequeueStrategy
 
 from taskq.registry.connect import connect
 from taskq.registry.effects import translate
-from taskq.registry.errors import Conflict, InvalidInput
+from taskq.registry.errors import Conflict, InvalidInput, TaskqError
 from taskq.registry.runtime.process import unique_name
 from taskq.registry.settings import Settings
 from taskq.worker.foreign.crew import Crew
@@ -128,6 +130,7 @@ def serve(settings: Settings, service: Service) -> int:
         ServerUnreachable: Redis can't be reached at the start.
     """
     service.check(settings)
+    sys.path.append(str(Path.cwd()))  # as `rq worker` does: a project's jobs are found in the folder where its worker is started
     handlers = _handlers(service.handlers)
     log.warning("%s", _WARNING[service.serializer])
     if service.workers == 1:
@@ -140,7 +143,7 @@ def serve(settings: Settings, service: Service) -> int:
 
 
 def _work(settings: Settings, service: Service, name: str, handlers: Sequence[Callable[..., Any]]) -> None:
-    """Be one worker until it ends."""
+    """Be one worker until it ends; raises TaskqError where an error has ended it."""
     try:
         worker = RQWorker(
             list(service.queues),
@@ -161,6 +164,10 @@ def _work(settings: Settings, service: Service, name: str, handlers: Sequence[Ca
         )
     except RedisError as error:
         raise translate(error) from error
+    if isinstance(worker.failure, RedisError):
+        raise translate(worker.failure) from worker.failure
+    if worker.failure is not None:
+        raise TaskqError(f"the worker has ended: {type(worker.failure).__name__}: {worker.failure}") from worker.failure
 
 
 def _check_name(client: Redis, name: str) -> None:

@@ -8,6 +8,7 @@ worker and horse note before a job begins, one after the other, is one transacti
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ConnectionError as ConnectionLost
@@ -18,16 +19,17 @@ from rq.job import Job, JobStatus
 from rq.logutils import blue, green
 from rq.queue import Queue
 from rq.utils import now
-from rq.worker.base import BaseWorker, WorkerStatus
+from rq.worker.base import WorkerStatus
 
 from taskq.registry import clock
 from taskq.worker.foreign import claim
+from taskq.worker.foreign.patience import PatientWorker
 
 if TYPE_CHECKING:
     from redis.client import Pipeline
 
 
-class SparingWorker(BaseWorker):
+class SparingWorker(PatientWorker):
     """A `BaseWorker` whose keys hold the same after each step, at a third of the round trips. It does not say how a job is executed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,7 +48,7 @@ class SparingWorker(BaseWorker):
         if self._fits:
             self._state, self._turning = WorkerStatus.IDLE, True
         else:
-            self.set_state(WorkerStatus.IDLE)
+            self.outlast(partial(self.set_state, WorkerStatus.IDLE))
 
     def queue_of(self, key: str) -> Queue:
         """The queue of a key in Redis; RQ makes one anew for each job."""
@@ -63,12 +65,8 @@ class SparingWorker(BaseWorker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """As RQ's, in one round trip; none at all between two jobs."""
-        if pipeline is not None:
+        if pipeline is not None or not self._turning:
             super().heartbeat(timeout, pipeline)
-        elif not self._turning:
-            with self.connection.pipeline() as together:
-                super().heartbeat(timeout, together)
-                together.execute()
 
     def check_for_suspension(self, burst: bool) -> None:
         """As RQ's; between two jobs the claim looks itself."""
@@ -82,6 +80,20 @@ class SparingWorker(BaseWorker):
             if found is not None:
                 return found
         return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def reorder_queues(self, reference_queue: Queue) -> None:
+        """As RQ's, which calls it first when it has taken a job."""
+        self._claiming = True
+        super().reorder_queues(reference_queue)
+
+    def put_back(self, job: Job, queue: Queue) -> None:
+        """Put a job that was taken, and has not begun, where it was."""
+        with self.connection.pipeline() as pipeline:
+            queue.push_job_id(job.id, pipeline=pipeline, at_front=True)
+            if len(self.queues) == 1:
+                pipeline.lrem(queue.intermediate_queue_key, 1, job.id)
+            pipeline.execute()
+        self._claiming = False
 
     def _claim(self, *, burst: bool) -> tuple[Job, Queue] | None:
         found: tuple[Job, Queue] | claim.Nothing = claim.Nothing.EMPTY
@@ -117,7 +129,8 @@ class SparingWorker(BaseWorker):
         """As RQ's."""
         if self._turning and not self.is_horse:
             self._turning = False
-            self.set_state(WorkerStatus.IDLE)
+            with self._leniently("its state"):
+                self.set_state(WorkerStatus.IDLE)
         super().teardown()
 
     # -- before and after a job -----------------------------------------------------------------------------
@@ -128,6 +141,8 @@ class SparingWorker(BaseWorker):
             its execution, and the job's hash as it is then.
         """
         with self.connection.pipeline() as pipeline:
+            for unsure in list(self.executions.values()):  # was noted, or not: Redis has not answered
+                self.cleanup_execution(job, pipeline, unsure)
             ttl = self.get_heartbeat_ttl(job)
             execution = Execution.create(job, ttl, pipeline=pipeline, worker_name=self.name)
             self.executions[execution.id] = execution

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 from resource import struct_rusage
 from types import FrameType
 from typing import Any
 
 from rq.callbacks import execute_stopped_callback
 from rq.command import parse_payload
-from rq.exceptions import InvalidJobOperation
 from rq.executions import Execution
 from rq.job import Job, JobStatus
 from rq.queue import Queue
-from rq.utils import now
+from rq.utils import as_text, now
 from rq.worker.base import SHUTDOWN_SIGNAL, logger
 
 from taskq.worker.foreign.horse import Horse, News
@@ -76,29 +76,36 @@ class RQWorker(SparingWorker):
 
     def teardown(self) -> None:
         """As RQ's; the horse ends as well, one that has a job after that."""
-        super().teardown()
-        horse, self._horse = self._horse, None
-        if horse is not None and not self.is_horse:
-            if self._riding is None:
-                horse.dismiss()
-            else:
-                horse.release()
+        try:
+            super().teardown()
+        finally:
+            horse, self._horse = self._horse, None
+            if horse is not None and not self.is_horse:
+                if self._riding is None:
+                    horse.dismiss()
+                else:
+                    horse.release()
 
     # -- a job ----------------------------------------------------------------------------------------------
     def execute_job(self, job: Job, queue: Queue) -> None:
         """Have the horse perform the job, and wait until that has ended in whatever way."""
         self._stopped_job_id = None
-        self._saddle()  # before anything is noted: where there can be no process, the job has not begun
-        execution, fields = self.begin(job, queue)
-        order: dict[str, Any] = {"job": job.id, "queue": queue.key, "fields": fields, "execution": execution.id}
-        order.update(since=execution.created_at.timestamp(), stopped=False)
-        horse = self._give(order)
-        ended = self._watch(horse, job, execution)
-        self._unhorse(horse, dead=not ended)
-        self.executions.pop(execution.id, None)
-        if not ended:
-            self._settle(horse, job, queue, execution, order)
-        self.turn()
+        with self.noting():
+            try:
+                self._saddle()  # before anything is noted: where there can be no process, the job has not begun
+            except OSError:
+                self.put_back(job, queue)
+                raise
+            execution, fields = self.outlast(partial(self.begin, job, queue))
+            order: dict[str, Any] = {"job": job.id, "queue": queue.key, "fields": fields, "execution": execution.id}
+            order.update(since=execution.created_at.timestamp(), stopped=False)
+            horse = self._give(order)
+            ended = self._watch(horse, job, execution)
+            self._unhorse(horse, dead=not ended)
+            self.executions.pop(execution.id, None)
+            if not ended:
+                self._settle(horse, job, queue, execution, order)
+            self.turn()
 
     def _saddle(self) -> Horse:
         """The horse; a new one where there is none, it has died, or it has run its jobs.
@@ -109,7 +116,7 @@ class RQWorker(SparingWorker):
         horse = self._horse
         if horse is not None:
             done = self.recycle_after is not None and horse.jobs >= self.recycle_after
-            if horse.alive and not done and not self._recycle:
+            if horse.alive and not (done or horse.spent or self._recycle):
                 return horse
             self._horse = None
             horse.dismiss()
@@ -131,6 +138,8 @@ class RQWorker(SparingWorker):
                 horse = self._saddle()
                 horse.give(order)
                 self._riding, self._horse_pid = order["job"], horse.pid
+        if self._stopped_job_id == order["job"] and not order["stopped"]:
+            self.kill_horse()  # the command came when the job was noted, and no horse had it yet
         self.procline(f"Riding {horse.pid}")
         return horse
 
@@ -154,15 +163,13 @@ class RQWorker(SparingWorker):
                 horse.wait()
 
     def _settle(self, horse: Horse, job: Job, queue: Queue, execution: Execution, order: dict[str, Any]) -> None:
-        """The horse died with a job: record the job as stopped or failed, unless it had been recorded before."""
+        """The horse died with a job: record the job as stopped or failed, unless its end had been recorded before."""
         status, usage = horse.wait()
-        try:
-            noted = job.get_status()
-        except InvalidJobOperation:
-            return  # it has ended, and its time to live has, too
-        if self._stopped_job_id == job.id:
+        if self.outlast(partial(self._recorded, job, execution)):
+            self._stopped_job_id = None  # too late
+        elif self._stopped_job_id == job.id:
             self._settle_stopped(job, queue, execution, order)
-        elif noted not in {JobStatus.FINISHED, JobStatus.FAILED}:
+        else:
             job.ended_at = now()
             by = f" (signal {os.WTERMSIG(status)})" if os.WIFSIGNALED(status) else ""
             reason = f"Work-horse terminated unexpectedly; waitpid returned {status}{by}; "
@@ -170,11 +177,23 @@ class RQWorker(SparingWorker):
             self.handle_work_horse_killed(job, horse.pid, status, usage)
             self.handle_job_failure(job, queue=queue, exc_string=reason, execution=execution)
 
+    def _recorded(self, job: Job, execution: Execution) -> bool:
+        """Whether the end of ``execution`` stands in Redis: its job may have been enqueued again, and have begun elsewhere."""
+        with self.connection.pipeline() as pipeline:
+            pipeline.zscore(job.started_job_registry.key, execution.composite_key)
+            pipeline.hget(job.key, "status")
+            begun, status = pipeline.execute()
+        return begun is None or as_text(status or b"") in {"", JobStatus.FINISHED, JobStatus.FAILED}
+
     # -- stops ----------------------------------------------------------------------------------------------
     def kill_horse(self, sig: signal.Signals = SHUTDOWN_SIGNAL) -> None:
         """Send the horse a signal, SIGKILL to all below it, too, if it has a job, and that is the one to be stopped."""
         with self._reins:
-            if self._horse is None or self._riding is None or self._stopped_job_id not in {None, self._riding}:
+            # A command to stop a job marks it and calls this, on a thread of its own; by then the horse may have the next one.
+            late = self._stopped_job_id not in {None, self._riding} and threading.current_thread() is self.pubsub_thread
+            if late:
+                self._stopped_job_id = None
+            if self._horse is None or self._riding is None or late:
                 self.log.debug("Worker %s: the job has ended", self.name)
             elif self._horse.kill(sig):
                 self.log.info("Worker %s: killed horse pid %s", self.name, self._horse.pid)
@@ -183,7 +202,10 @@ class RQWorker(SparingWorker):
         """Wait for the end of the horse, which was killed: its id, its status as of ``waitpid``, and what it used."""
         if self._horse is None:
             return None, None, None
-        status, usage = self._horse.wait()
+        try:
+            status, usage = self._horse.wait()
+        except ChildProcessError:  # this is a signal's handler, and who was interrupted has just waited for it
+            return None, None, None
         return self._horse.pid, status, usage
 
     def _settle_stopped(self, job: Job, queue: Queue, execution: Execution, order: dict[str, Any]) -> None:
@@ -198,7 +220,7 @@ class RQWorker(SparingWorker):
             if news is News.NONE:
                 self.kill_horse()
             self._unhorse(horse, dead=news is not News.DONE)
-            if news is News.DONE:
+            if news is News.DONE or self.outlast(partial(self._recorded, job, execution)):
                 self._stopped_job_id = None
                 return
         self.handle_job_failure(job, queue=queue, exc_string=_STOPPED, execution=execution)
