@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SHORT = 0.005
-DEPTH = 64
+DEPTH = 256
 # Seconds of work that may stand in one inbox: what a run behind it waits at most.
 _HELD = 0.08
 _WEIGHT = 0.1

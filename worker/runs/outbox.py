@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Verdict
 
-_BATCH, _BATCH_BYTES = 128, 4_000_000
+_BATCH, _BATCH_BYTES = 64, 4_000_000
 # Outcomes, and bytes of theirs, beyond which nothing more is claimed.
 _MOST, _MOST_BYTES = 2_000, 64_000_000
 
