@@ -1,27 +1,42 @@
 -- Takes up to `wanted` runs off the queues KEYS[first]…, marks them started, opens their leases and appends a row for each to `reply`.
+-- Returns whether the queues may hold more: 1, or 0 where all that they held was looked at.
 -- Needs time.lua, many.lua, and `rq` (RQ's prefix). KEYS[1] is the zset of leases, KEYS[2] the hash of leases, KEYS[3] the fence counter.
+
+-- How many ids one call passes over at most: those of runs that are gone, or not ours to read, shall keep nobody waiting for long.
+local MOST_PASSED = 1000
+
 local function claim_runs(first, wanted, worker, lease_ms, reply)
-  local runs = {}
+  local runs, taken, looks, more = {}, {}, wanted + MOST_PASSED, 0
   for index = first, #KEYS do
-    if wanted <= 0 then break end
-    local queue, back = string.sub(KEYS[index], #rq + 8), {}
-    for _, run in ipairs(redis.call('LPOP', KEYS[index], wanted) or {}) do
-      -- pcall: what is no hash must not take the runs behind it along.
-      local f = redis.pcall('HMGET', rq .. ':job:' .. run, 'taskq', 'status', 'task', 'data', 'attempt', 'pin', 'limit', 'cause', 'losses',
-        'version', 'reason', 'retries')
-      if f[2] and f[1] ~= '1' then
-        -- Another release's run, or no run of ours: put back, never guessed at.
-        back[#back + 1] = run
-      elseif f[2] == 'queued' then
-        f.run, f.index, f.queue = run, index - first + 1, queue
-        runs[#runs + 1] = f
-        wanted = wanted - 1
+    local queue, back, asked, found = string.sub(KEYS[index], #rq + 8), {}, 0, 0
+    while found == asked do
+      asked = math.min(wanted, looks)
+      if asked <= 0 then
+        more = 1
+        break
+      end
+      local ids = redis.call('LPOP', KEYS[index], asked) or {}
+      found = #ids
+      looks = looks - found
+      for _, run in ipairs(ids) do
+        -- pcall: what is no hash must not take the runs behind it along.
+        local f = redis.pcall('HMGET', rq .. ':job:' .. run, 'taskq', 'status', 'task', 'data', 'attempt', 'pin', 'limit', 'cause', 'losses',
+          'version', 'reason', 'retries')
+        if f[2] and f[1] ~= '1' then
+          -- Another release's run, or no run of ours: put back, never guessed at.
+          back[#back + 1] = run
+        elseif f[2] == 'queued' and not taken[run] then
+          taken[run] = true
+          f.run, f.index, f.queue = run, index - first + 1, queue
+          runs[#runs + 1] = f
+          wanted = wanted - 1
+        end
       end
     end
     many('RPUSH', KEYS[index], back)
   end
   if #runs == 0 then
-    return
+    return more
   end
   local token = redis.call('INCRBY', KEYS[3], #runs) - #runs
   local expiry, stamp, holder = string.format('%d', now_ms + lease_ms), utc_text(), '|' .. worker .. '|'
@@ -52,4 +67,5 @@ local function claim_runs(first, wanted, worker, lease_ms, reply)
   for queue, started in pairs(wip) do
     many('ZADD', rq .. ':wip:' .. queue, started)
   end
+  return more
 end

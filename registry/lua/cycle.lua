@@ -12,6 +12,6 @@ local rq, prefix, worker = ARGV[1], ARGV[2], ARGV[3]
 --!include claiming.lua
 local words = {}
 local plain = finish_runs(6, KEYS[5], words)
-local reply = {redis.call('GET', KEYS[4]) or '0', now_ms}
-claim_runs(6, tonumber(ARGV[5]), worker, tonumber(ARGV[4]), reply)
+local reply = {redis.call('GET', KEYS[4]) or '0', now_ms, 0}
+reply[3] = claim_runs(6, tonumber(ARGV[5]), worker, tonumber(ARGV[4]), reply)
 return {plain and {} or words, reply}

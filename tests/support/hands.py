@@ -57,7 +57,7 @@ def claim(redis: Redis, keys: Keys, count: int = 1, queue: str = "default", leas
     """Claim runs as the worker `WORKER`."""
     names = [keys.leases, keys.lease, keys.fence, keys.revision, keys.rq_queue(queue)]
     reply = scripts.load("claim").call(redis, names, [WORKER, lease, count, keys.rq])
-    rows = [(*row, b"1", *[b""] * 5)[:11] if len(row) == 5 else row for row in reply[2:]]
+    rows = [(*row, b"1", *[b""] * 5)[:11] if len(row) == 5 else row for row in reply[3:]]
     return [
         Claimed(run.decode(), token.decode(), int(attempt), task.decode(), load_params(data), pin.decode(), limit.decode(), cause.decode())
         for _, run, token, task, data, attempt, pin, limit, cause, *_ in rows

@@ -103,7 +103,7 @@ def claimed_runs(reply: Sequence[Any], queues: Sequence[str], keys: Keys) -> lis
     """The runs in a reply of ``claim.lua``; ``queues`` are those that it was asked for, in their order."""
     now, origins, tasks = reply[1] / 1000, [keys.queue_name(queue) for queue in queues], dict[bytes, str]()
     runs = []
-    for fields in reply[2:]:
+    for fields in reply[3:]:
         index, run, token, task, data = fields[:_SHORT]
         name = tasks.get(task)
         if name is None:

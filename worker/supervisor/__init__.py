@@ -23,7 +23,8 @@ module         does                                       owns
 `doubts`       leases that are not ours any more          runs of which it is not known why
 `sweeper`      what others left: expired leases, litter   what it saw expired at its last look
 `requests`     cancel and drain, as they are asked for    nothing
-`order`        which queue a claim begins with            whose turn it is
+`order`        which queue a claim begins with, and when  whose turn it is; what was seen of the queues in vain
+               none is worth it
 `logs`         log.lua: lines of runs → their streams     lines that are not written yet
 `pool`         executors: start, death, deadlines         processes; the runs in each one's inbox, by number
 `resources`    limits of runs: cgroups, watchdog          which run with limits is in which executor
@@ -58,10 +59,12 @@ feed's catch-up before it dispatches what it claimed.
 
 **A version that can't be loaded here** (`loading`): none of its runs is started. They go to the back of their queue with no
 attempt burned. Claims that yielded nothing but such runs make the next one wait, up to a second, and take more at once: what stands
-behind thousands of them is soon reached, and given back should there be no room for it.
+behind thousands of them is soon reached, and given back should there be no room for it. Queues take turns then, whatever their order:
+the first one may hold nothing else. Once all that the queues hold has gone back that way, nothing but their lengths is asked for, until
+one is another, or something has changed here, or a while has passed (`order`).
 
 **Prefetch.** An executor holds one run. Only where runs of the same tasks were short of late (mean below 5 ms) may more stand
-in its inbox: as many as make 80 ms of work, 64 at most, so that it does not run dry while a claim and the outcomes before it are under way.
+in its inbox: as many as make 80 ms of work, 256 at most, so that it does not run dry while a claim and the outcomes before it are under way.
 When the head of an inbox turns out slow, those behind it are taken back by YIELD and given to an executor that is free, or released.
 A run in the backlog for longer than 50 ms is released to the front of its queue.
 

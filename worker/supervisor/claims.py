@@ -26,19 +26,23 @@ from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs.run import Run, claimed_runs
 from taskq.worker.supervisor.dispatch import Dispatch
-from taskq.worker.supervisor.order import Order
+from taskq.worker.supervisor.order import Order, Standstill
 from taskq.worker.supervisor.outcomes import Outcomes
 from taskq.worker.supervisor.quota import Quota
 
 log = logging.getLogger("taskq.worker")
 _BELL = 2.0
 _LOOK = 1.0
-_BATCH = 256
+_BATCH = 128
 # Waits after claims that yielded nothing: random up to a limit that doubles from the first to the last.
 _FIRST_WAIT, _LAST_WAIT = 0.002, 1.0
 _CALM = 4
 # Length of claim.lua's reply without runs.
-_NONE = 2
+_NONE = 3
+# Where in it stands whether there may be more.
+_MORE = 2
+# After so many claims in a row that yielded nothing the waits don't grow any more.
+_LONG = 9
 # Keys of claim.lua before those of the queues.
 _QUEUES = 4
 # How long a stop waits for a claim that is under way.
@@ -118,6 +122,7 @@ class Claims(Loop):
         self._bells = [Bell(server, queue, self._ring) for queue in self._queues] if len(self._queues) > 1 else []
         self._look_on = server.blocking(_LOOK)
         self._fruitless = 0
+        self._standstill = Standstill(server, order.queues, dispatch.prospects)
         self.claimed: list[Run] = []
         """Runs that are claimed and not dispatched yet: the snapshot is behind."""
 
@@ -183,13 +188,17 @@ class Claims(Loop):
         """Claim, and hand over what came; returns whether there may be more, and None if the queues were empty."""
         reply = rode = self._ride.take()
         if reply is None:
+            if self._fruitless >= _LONG and not self._outcomes.unconfirmed() and await self._standstill.holds():
+                await self._pause(0)
+                return False, None
             reply = await self._look(wanted) if wait else await self._claim(wanted)
         if reply is None:
             return False, None
         claimed, kept = await self._take(reply)
         if claimed or rode is None:  # a ride that found nothing is no lost race: now it waits for a run
             await self._pause(kept)
-        return claimed == wanted, kept if claimed else None
+        more = bool(reply[_MORE])
+        return more, kept if claimed or more else None
 
     async def _wait_for_room(self) -> int:
         """How many runs to claim, or were claimed with outcomes that left meanwhile; 0 once as many as are allowed have ended."""
@@ -222,7 +231,8 @@ class Claims(Loop):
     def _turn(self) -> list[str]:
         """Put the queues in the order of the next claim; returns their keys."""
         if len(self._queues) > 1:
-            self._queues = self._order.next()
+            # Where the first one holds nothing but what can't start here, those behind it get their turn.
+            self._queues = self._order.next(in_turn=self._fruitless > _CALM)
             self._keys[_QUEUES:] = map(self.server.keys.rq_queue, self._queues)
         return self._keys[_QUEUES:]
 
@@ -279,13 +289,18 @@ class Claims(Loop):
     async def _take(self, reply: list[Any]) -> tuple[int, int]:
         """Dispatch what was claimed; returns how many runs there were, and how many of them were not put back."""
         runs = claimed_runs(reply, self._queues, self.server.keys)
-        if not runs:
-            return 0, 0
-        point("worker.claimed")
-        self.server.observe(reply[1] / 1000)
-        self.quota.works()
-        self.claimed = runs
-        return len(runs), await self._deliver(int(reply[0]))
+        kept = 0
+        if runs:
+            point("worker.claimed")
+            self.server.observe(reply[1] / 1000)
+            self.claimed = runs
+            kept = await self._deliver(int(reply[0]))
+        if kept:
+            self.quota.works()
+            self._standstill.over()
+        else:
+            self._standstill.put_back((run.queue for run in runs), more=bool(reply[_MORE]))
+        return len(runs), kept
 
     async def _deliver(self, revision: int = 0) -> int:
         """Hand over what was claimed, once the snapshot is as new as the claim.

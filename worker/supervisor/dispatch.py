@@ -66,6 +66,10 @@ class Dispatch:
         """How many runs may be claimed now."""
         return self._seating.room(len(self._backlog) + len(self._waiting))
 
+    def prospects(self) -> object:
+        """What can be started here: equal to what it was as long as nothing of that has changed."""
+        return self._snapshot.revision, [(entry.key, entry.state) for entry in self._catalog]
+
     def held(self) -> Iterator[Run]:
         """All runs that are claimed and have no verdict."""
         yield from (run for _, run in self._backlog)
@@ -172,12 +176,13 @@ class Dispatch:
         self._next()
 
     def _lost_with_executor(self, run: Run, fate: Fate, returncode: int) -> Verdict:
+        if fate is Fate.WAITED and run.stop == "timeout":
+            return verdicts.HAND_BACK  # what was ahead of it took its time
         if fate is Fate.CRASHED or run.stop is not None or run.breach is not None:
             return verdicts.on_executor_death(run, returncode)
         if fate is Fate.WAITED:
             return verdicts.HAND_BACK
-        if run.lane.name:
-            self._seating.suspect(run)
+        self._seating.suspect(run)
         return verdicts.on_death_beside(returncode)
 
     def release_backlog(self) -> None:

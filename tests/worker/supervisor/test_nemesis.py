@@ -132,7 +132,7 @@ def test_a_worker_that_ends_in_the_midst_of_a_claim_keeps_nothing(fleet: Fleet) 
     (other,) = fleet.enqueue("nap", seconds=20.0)
     keys = fleet.keys
     names = [keys.leases, keys.lease, keys.fence, keys.revision, keys.rq_queue("default")]
-    assert scripts.load("claim").call(fleet.redis, names, [worker.name, 30_000, 1, keys.rq])[2:]
+    assert scripts.load("claim").call(fleet.redis, names, [worker.name, 30_000, 1, keys.rq])[3:]
     worker.terminate()
     until(lambda: "drains" in worker.text(), what="it drains")
     worker.terminate()
