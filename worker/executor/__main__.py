@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import traceback
 
+from taskq.worker.executor.flusher import EXIT_SOFTWARE
 from taskq.worker.executor.loop import Executor
 from taskq.worker.executor.process import settle
 from taskq.worker.link.page import Page
@@ -25,7 +27,11 @@ def main() -> None:
     if not sys.flags.safe_path:
         sys.path.pop(0)
     sys.argv = ["taskq-executor"]
-    Executor(sock, page).serve()
+    try:
+        Executor(sock, page).serve()
+    except BaseException:  # noqa: BLE001  # what task code did to this process may raise anything here; no thread of its may keep it alive
+        traceback.print_exc(file=sys.__stderr__)
+    os._exit(EXIT_SOFTWARE)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import FrameType, TracebackType
@@ -54,15 +55,26 @@ class Strand:
     Attributes:
         thread: its identifier. ``number``: of the run whose code may be struck now, or None.
         held: how many sections of ours that must not be it is in. ``due``: it was told to stop meanwhile.
+        aiming: whether the main thread is between its look at the lines above and what it does then.
     """
 
-    __slots__ = ("due", "held", "number", "thread")
+    __slots__ = ("aiming", "due", "held", "number", "thread")
 
     def __init__(self, thread: int) -> None:
         self.thread = thread
         self.number: int | None = None
         self.held = 0
         self.due = False
+        self.aiming = 0
+
+    def let_aim(self) -> None:
+        """After a change of ``number`` or ``held``, on the thread: what was aimed by its former value strikes here, or never.
+
+        Raises:
+            TaskStopped: it did.
+        """
+        while self.aiming:
+            time.sleep(0)
 
 
 class Gate:
@@ -173,6 +185,11 @@ class Gate:
             self._held += 1
         elif (strand := self.strands.get(thread)) is not None:
             strand.held += 1
+            try:
+                strand.let_aim()
+            except TaskStopped:
+                strand.held -= 1
+                raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         thread = threading.get_ident()
@@ -180,7 +197,7 @@ class Gate:
             self._leave(self.strands.get(thread))
             return
         self._held -= 1
-        if self._signalled and not self._held and self.current is not None:
+        if self._signalled and not self._held and (self.current is not None or self.shared):
             self.on_signal()
 
     def forget(self) -> None:

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 from taskq.registry import clock
@@ -43,12 +44,12 @@ class Executor:
         self._log = RunLog(self._channel, self._gate, self._flusher.ring)
         self._versions = Versions()
         self._streams = Streams(self._log, self._gate)
-        self._work = {
+        self._work: dict[Kind, Callable[[Message], None]] = {
             Kind.RUN: self._run,
             Kind.LOAD: self._load,
             Kind.PROBE: self._probe,
             Kind.INSPECT: self._inspect,
-            Kind.UNLOAD: self._unload,
+            Kind.UNLOAD: lambda message: self._versions.unload(message.body["index"]),
         }
 
     def serve(self) -> None:
@@ -63,17 +64,40 @@ class Executor:
         self._channel.post(Kind.HELLO, 0, {"protocol": PROTOCOL, "pid": os.getpid()})
         gate, inbox = self._gate, self._inbox
         while inbox or gate.shared or not inbox.draining:
-            if not inbox or (gate.shared and not self._may_begin()):
+            if gate.shared:
+                if not self._begin_next():
+                    self._wait()
+            elif inbox:
+                self._do(inbox.take())
+            else:
                 self._wait()
-                continue
-            self._do(inbox.take())
+            if gate.forgotten:
+                os._exit(0)  # a child that task code forked has come back here: it must do nothing of what waits for its parent
             if self._channel.due:
                 self._channel.flush()
-                self._inbox.add(self._channel.poll())
+                self._read()
         self._versions.unload_all()
-        self._leave()
+        self._channel.flush()
+        os._exit(0)  # no exit handlers, no waiting for threads that task code left behind
+
+    def _read(self) -> None:
+        """Take in what has arrived. The signal handler reads too: what it read in the midst of this would overtake what is read here."""
+        with self._gate:
+            self._inbox.add(self._channel.poll())
 
     # -- runs in progress together -------------------------------------------------------------------------
+    def _begin_next(self, *, on_loop: bool = False) -> bool:
+        """Begin the next message if it may begin; returns whether it did."""
+        with self._gate:  # else the signal handler could take it away between the look and the step, or stop what is only half begun
+            if not self._may_begin(on_loop=on_loop):
+                return False
+            message = self._inbox.take()
+            if message.kind is Kind.RUN:
+                self._do(message)
+                return True
+        self._do(message)  # it may take its time: meanwhile what is in progress can be told to stop
+        return True
+
     def _may_begin(self, *, on_loop: bool = False) -> bool:
         """Whether the next message may begin beside what is in progress; ``on_loop``: without stopping the loop."""
         head = self._inbox.head
@@ -93,14 +117,14 @@ class Executor:
             self._inbox.add(self._channel.receive())
             return
         if self._crew.wait():
-            self._inbox.add(self._channel.poll())
+            self._read()
         self._crew.settle()
         if not self._crew:
             self._tidy()
 
     def _readable(self) -> None:
         """On the loop: there are messages."""
-        self._inbox.add(self._channel.poll())
+        self._read()
         self._step()
 
     def _step(self) -> None:
@@ -108,8 +132,8 @@ class Executor:
         if self._gate.forgotten:
             os._exit(0)  # a child that a coroutine forked has come back here
         self._crew.settle()
-        while self._may_begin(on_loop=True):
-            self._do(self._inbox.take())
+        while self._begin_next(on_loop=True):
+            pass
         self._channel.flush()
         if not self._crew.lanes.count(ASYNC) or self._may_begin():
             self._crew.pause()
@@ -135,10 +159,6 @@ class Executor:
         self._begun[0] = message.number or self._begun[0]  # an UNLOAD has no number: nobody waits for it
         work(message)
 
-    def _leave(self) -> None:
-        self._channel.flush()
-        os._exit(0)  # no exit handlers, no waiting for threads that task code left behind
-
     def _run(self, message: Message) -> None:
         _, number, order = message
         loaded = self._versions.get(order[0])
@@ -149,7 +169,8 @@ class Executor:
             self._flusher.ring(self._channel.since + FLUSH_AFTER)
         self._log.begin(loaded.max_log, loaded.max_log_bytes)
         if loaded.lane.name:
-            self._crew.begin(number, order, loaded)
+            with self._gate:
+                self._crew.begin(number, order, loaded)
             return
         ended = execute(number, order, loaded, self._gate)
         self._tidy()
@@ -171,7 +192,8 @@ class Executor:
 
     def _probe(self, message: Message) -> None:
         self._load(message)
-        self._leave()
+        self._channel.flush()
+        os._exit(0)
 
     def _inspect(self, message: Message) -> None:
         try:
@@ -181,9 +203,6 @@ class Executor:
         except BaseException as raised:  # noqa: BLE001  # whatever a module raises, SystemExit too, is the answer
             found = {"tasks": [], "error": told(raised), "missing": None}
         self._channel.post(Kind.INSPECTED, message.number, found)
-
-    def _unload(self, message: Message) -> None:
-        self._versions.unload(message.body["index"])
 
     def _look(self) -> None:
         try:
@@ -211,6 +230,7 @@ class Executor:
 
     def _forked(self) -> None:
         """In a child that task code forked: it is no executor, and what it prints is nobody's log."""
+        self._begun = memoryview(bytearray(16)).cast("Q")  # the page says what the parent does
         self._gate.forget()
         self._log.forget()
         self._channel.forget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import importlib
 import inspect
@@ -18,6 +19,8 @@ from taskq.registry.code.module import load_module, module_name, unload_module
 from taskq.worker.link.lanes import ALONE, Lane
 
 _LIMITS: Final = ("queue", "timeout", "max_result", "max_log", "max_log_bytes")
+UNLOAD_WITHIN: Final = 5.0
+"""Seconds that an ``on_unload`` may take."""
 Arguments = Callable[[Callable[..., Any], Mapping[str, Any]], dict[str, Any]]
 
 
@@ -81,18 +84,28 @@ class Versions:
             raise
 
     def unload(self, index: int) -> None:
-        """Drop the version, after its ``on_unload``; unknown ones are ignored."""
+        """Drop the version, after its ``on_unload``; unknown ones are ignored. One that does not return ends the process."""
         loaded = self._loaded.pop(index, None)
         if loaded is None:
             return
         if loaded.instance is not None:
-            try:
-                loaded.instance.on_unload()
-            except BaseException:  # noqa: BLE001  # a task's on_unload may raise anything, also SystemExit; it is dropped all the same
-                traceback.print_exc()
+            self._take_leave(loaded.instance)
         digest = loaded.digest
         del loaded
         self._drop_unused(digest)
+
+    @staticmethod
+    def _take_leave(instance: Task[..., Any]) -> None:
+        """Call its ``on_unload``. Nobody waits for the end of that, and all that comes after it would wait for ever."""
+        if type(instance).on_unload is Task.on_unload:
+            return
+        faulthandler.dump_traceback_later(UNLOAD_WITHIN, exit=True, file=2)
+        try:
+            instance.on_unload()
+        except BaseException:  # noqa: BLE001  # a task's on_unload may raise anything, also SystemExit; it is dropped all the same
+            traceback.print_exc()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
     def unload_all(self) -> None:
         """Drop every version: the process is about to end."""

@@ -38,6 +38,7 @@ class Tasks:
     ) -> None:
         self._step, self._ended = step, ended
         self._soon = False
+        self._context = copy_context()  # nobody's: what a run sets in it would reach those that begin when it ends
         self._loop = coroutines.loop_of_thread()
         self._loop.set_task_factory(_noting)
         self._loop.add_reader(sock, readable)
@@ -45,7 +46,7 @@ class Tasks:
 
     def begin(self, member: Member) -> None:
         """A run begins, at the loop's next turn."""
-        member.task = self._loop.create_task(self._work(member), context=copy_context())
+        member.task = self._loop.create_task(self._work(member), context=self._context.copy())
 
     def cancel(self, member: Member) -> None:
         """Have it cancelled; may be called by the signal handler, also in the midst of the loop's own code."""
@@ -67,19 +68,23 @@ class Tasks:
         self._loop.call_soon_threadsafe(self._step)
 
     async def _work(self, member: Member) -> None:
-        current_number.set(member.number)
         _member.set(member)
         started = Started(member.order, member.loaded)
         try:
-            value = started.call()
-            ended = started.succeeded(await value if asyncio.iscoroutine(value) else value)
+            try:
+                current_number.set(member.number)  # from here on it may be struck
+                value = started.call()
+                ended = started.succeeded(await value if asyncio.iscoroutine(value) else value)
+            finally:
+                current_number.set(None)
         except BaseException as error:  # noqa: BLE001  # whatever task code raises, SystemExit and a stop too, is the run's outcome
+            current_number.set(None)  # again: it may have been struck before the line above
             ended = raised(error)
         await _end_children(member)
         self._ended(member, started.close(ended, member.why))
         if not self._soon:
             self._soon = True
-            self._loop.call_soon(self._after)
+            self._loop.call_soon(self._after, context=self._context)
 
     def _after(self) -> None:
         self._soon = False

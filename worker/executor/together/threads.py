@@ -39,12 +39,18 @@ class Threads:
     def stop(self, member: Member) -> None:
         """Raise in its code, now or when it leaves code of ours. Called on the main thread."""
         strand = member.strand
-        if strand is None or strand.number != member.number:
+        if strand is None:
             return  # it has not begun, and looks when it does; or it has ended
-        if strand.held:
-            strand.due = True
-        else:
-            _raise_in(strand.thread, TaskStopped)
+        strand.aiming += 1  # the thread may get its turn between any two lines here: it waits for the last one
+        try:
+            if strand.number != member.number:
+                return
+            if strand.held:
+                strand.due = True
+            else:
+                _raise_in(strand.thread, TaskStopped)
+        finally:
+            strand.aiming -= 1
 
     def _serve(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # the main thread must be interrupted, not this one
@@ -64,6 +70,7 @@ class Threads:
                     started = started or Started(member.order, member.loaded)
                     report = Context().run(_execute, strand, member, started)
                 strand.number, strand.due = None, False
+                strand.let_aim()
                 _raise_in(strand.thread, None)
                 break
             except TaskStopped as error:  # it struck on the way out
