@@ -9,32 +9,32 @@ from urllib.parse import quote
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from taskq.registry.errors import InvalidInput
 from taskq.registry.runtime.packing import packing
+from taskq.registry.runtime.spacing import spaced
 from taskq.registry.settings import Settings, find_url, read_password
 
-_CLIENT_RETRIES = 3
+# Attempts after the first one; they are kept apart by `spaced`.
+_CLIENT_RETRIES = 1
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """A blocking client for commands and programs; short retries, since all that it sends may be sent again.
+    """A blocking client for commands and programs; it tries twice, since all that it sends may be sent again.
 
     Raises:
         ServerUnreachable: no server is named or found. Nothing is connected yet.
         InvalidInput: the URL is malformed, or the file with its password can't be used.
     """
-    backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
-    client: redis.Redis = source.client(redis.Redis, settings, retry=Retry(backoff, _CLIENT_RETRIES))
+    client: redis.Redis = spaced(source.client(redis.Redis, settings, retry=Retry(NoBackoff(), _CLIENT_RETRIES)))
     return client
 
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
     """The asyncio client for programs; the same as `connect` otherwise."""
-    backoff = ExponentialWithJitterBackoff(base=0.02, cap=0.2)
-    client: redis.asyncio.Redis = source.client(redis.asyncio.Redis, settings, retry=AsyncRetry(backoff, _CLIENT_RETRIES))
+    client: redis.asyncio.Redis = spaced(source.client(redis.asyncio.Redis, settings, retry=AsyncRetry(NoBackoff(), _CLIENT_RETRIES)))
     return client
 
 

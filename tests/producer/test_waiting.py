@@ -89,12 +89,13 @@ def test_a_parked_run_is_cancelled(client: Client, server: Redis, keys: Keys) ->
     assert server.llen(keys.parked("count")) == 0
 
 
-def test_what_runs_or_is_unknown_can_not_be_cancelled(client: Client, server: Redis, keys: Keys) -> None:
+def test_who_cancels_what_runs_is_told_that_no_worker_confirms_it(client: Client, server: Redis, keys: Keys) -> None:
     hands.put_task(server, keys, "count")
     run = client.enqueue("count")
     hands.claim(server, keys)
-    with pytest.raises(Conflict, match="is running"):
-        run.cancel()
+    with pytest.raises(WaitTimeout, match="was asked to stop, and its worker has not confirmed it"):
+        run.cancel(wait=0.2)
+    assert server.hexists(keys.rq_job(run.id), "cancel")
     hands.age(server, keys, run.id)
     for missing in (run.cancel, run.refresh, run.wait, lambda: client.run("nobody")):
         with pytest.raises(NotFound):
