@@ -135,6 +135,8 @@ def translate(error: redis_errors.RedisError) -> TaskqError | redis_errors.Redis
         return ServerUnreachable(f"Redis can't be reached: {text}", hint="check the URL and that the server runs")
     if isinstance(error, redis_errors.OutOfMemoryError) or text.startswith("OOM "):
         return TaskqError("Redis is full (maxmemory) and accepts no writes", hint="raise maxmemory or free memory; see `taskq doctor`")
+    if isinstance(error, redis_errors.ReadOnlyError | redis_errors.ClusterDownError) or text.startswith("BUSY "):
+        return ServerUnreachable(f"Redis takes no writes: {text}", hint="check that the URL names the primary, and see `taskq doctor`")
     if "MISCONF" in text:
         return TaskqError("Redis can't persist and refuses writes (MISCONF)", hint="check the server's disk; see `taskq doctor`")
     return error

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import redis.asyncio
+from redis.exceptions import ClusterDownError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from taskq.registry import clock, scripts
@@ -23,14 +23,14 @@ from taskq.registry.settings import Settings
 log = logging.getLogger("taskq.runtime")
 # With its jitter (half to all of it) that is at most two connection attempts a second.
 _FIRST_PROBE, _LAST_PROBE = 1.0, 4.0
-_OUTAGE_REPLIES = ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "BUSY ")
+# Of the replies that redis-py knows by a class it takes the first word off; these it doesn't know.
+_OUTAGE_REPLIES = ("BUSY ", "UNKILLABLE ")
+_OUTAGES = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, ClusterDownError, OSError, ServerUnreachable)
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether the error means that Redis can't be used by anyone now, rather than that it refused one command."""
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError | ServerUnreachable):
-        return True
-    return isinstance(error, RedisError) and str(error).startswith(_OUTAGE_REPLIES)
+    return isinstance(error, _OUTAGES) or (isinstance(error, RedisError) and str(error).startswith(_OUTAGE_REPLIES))
 
 
 class Server:
@@ -102,13 +102,16 @@ class Server:
             try:
                 # Pooled connections are from before the outage; all but those in use are dropped.
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
-                await self.redis.ping()
+                # It changes nothing, but is a write: a server that takes none, such as a replica, is of no use to anyone here.
+                await self.redis.persist(self.keys.revision)
             except (RedisError, OSError) as error:
-                log.debug("Redis is still away: %s", error)
-            else:
-                log.warning("Redis is back after %.1f s", clock.monotonic() - began)
-                self._there.set()
-                return
+                if is_outage(error):
+                    log.debug("Redis is still away: %s", error)
+                    continue
+                # It answers; whoever it refuses hears of it from there.
+            log.warning("Redis is back after %.1f s", clock.monotonic() - began)
+            self._there.set()
+            return
 
     # -- Redis' clock --------------------------------------------------------------------------------------
     def observe(self, seconds: float) -> None:

@@ -87,6 +87,10 @@ class Catalog:
     def __iter__(self) -> Iterator[Entry]:
         return iter(list(self._entries.values()))
 
+    def states(self) -> list[tuple[VersionKey, str]]:
+        """The versions, and how far each is."""
+        return [(entry.key, entry.state) for entry in self._entries.values()]
+
     def ready(self) -> list[Entry]:
         """Versions that executors can be given."""
         return [entry for entry in self._entries.values() if entry.state == "ready"]

@@ -88,7 +88,8 @@ class Claims(Loop):
 
     Args:
         server, dispatch, feed, outcomes: what it works with. Outcomes that leave take a claim along if there is room (`Ride`).
-        worker: our name. ``order``: of the queues. ``most``: after so many runs it ends; None for no end.
+        worker: our name. ``order``: of the queues. ``prospects``: what can be started here, see `Standstill`.
+        most: after so many runs it ends; None for no end.
         max_idle: after so many seconds without a run it ends; None for never.
         burst: end when the queues are empty and nothing is held. ``on_end``: called when it has ended for one of these reasons.
     """
@@ -102,6 +103,7 @@ class Claims(Loop):
         *,
         worker: str,
         order: Order,
+        prospects: Callable[[], object],
         most: int | None = None,
         max_idle: float | None = None,
         burst: bool = False,
@@ -122,7 +124,7 @@ class Claims(Loop):
         self._bells = [Bell(server, queue, self._ring) for queue in self._queues] if len(self._queues) > 1 else []
         self._look_on = server.blocking(_LOOK)
         self._fruitless = 0
-        self._standstill = Standstill(server, order.queues, dispatch.prospects)
+        self._standstill = Standstill(server, order.queues, prospects)
         self.claimed: list[Run] = []
         """Runs that are claimed and not dispatched yet: the snapshot is behind."""
 

@@ -66,10 +66,6 @@ class Dispatch:
         """How many runs may be claimed now."""
         return self._seating.room(len(self._backlog) + len(self._waiting))
 
-    def prospects(self) -> object:
-        """What can be started here: equal to what it was as long as nothing of that has changed."""
-        return self._snapshot.revision, [(entry.key, entry.state) for entry in self._catalog]
-
     def held(self) -> Iterator[Run]:
         """All runs that are claimed and have no verdict."""
         yield from (run for _, run in self._backlog)

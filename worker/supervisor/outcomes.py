@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, RedisError
 
 from taskq.registry import clock
 from taskq.registry.runtime.faults import point
@@ -24,7 +24,9 @@ from taskq.worker.supervisor.ride import Ride
 log = logging.getLogger("taskq.worker")
 # So many make a batch that leaves while another one is under way.
 _PLENTY = 32
-_FULL = ("OOM", "MISCONF", "NOREPLICAS")
+# What Redis says of no outcome in particular: it may take them later.
+_REFUSALS = (NoPermissionError, OutOfMemoryError)
+_REFUSED = ("MISCONF ", "NOREPLICAS ")
 
 
 class Outcomes(Loop):
@@ -151,7 +153,7 @@ class Outcomes(Loop):
         try:
             await self._write(batch)
         except RedisError as error:
-            if is_outage(error) or str(error).startswith(_FULL):
+            if is_outage(error) or isinstance(error, _REFUSALS) or str(error).startswith(_REFUSED):
                 raise
             if len(batch) == 1:
                 run = batch[0][0]

@@ -119,6 +119,7 @@ class Supervisor:
             self.outcomes,
             worker=plan.worker,
             order=Order(plan.queues, plan.strategy),
+            prospects=lambda: (self.snapshot.revision, self.catalog.states()),
             most=plan.max_jobs,
             max_idle=plan.max_idle,
             burst=plan.burst,

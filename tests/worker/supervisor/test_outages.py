@@ -163,3 +163,46 @@ def test_f5_the_outcome_of_a_worker_that_slept_past_its_lease_is_refused_as_stal
     ended = [json.loads(entry[b"event"])["type"] for _, entry in fleet.redis.xrange(fleet.keys.events)]
     assert ended.count("taskq.run.succeeded") == 1
     assert fleet.redis.zcard(fleet.keys.leases) == 0
+
+
+def test_a_server_that_has_become_a_replica_is_an_outage_and_outcomes_wait_for_its_end(own: Fleet) -> None:
+    worker = own.start(2)
+    runs = own.enqueue("nap", 4, seconds=1.0)
+    until(lambda: sum(bool(own.field(run, "version")) for run in runs) == 2, what="two are in progress")
+
+    own.redis.replicaof("127.0.0.1", 1)
+    try:
+        until(lambda: "Redis is away" in worker.text(), what="the worker noticed")
+        passed(own.settings.lease)
+        assert worker.text().count("Redis is back") == 0
+    finally:
+        own.redis.replicaof("no", "one")
+
+    for run in runs:
+        assert own.result(run) == 1
+        assert (own.field(run, "attempt"), own.attempts(run)) == ("1", [])
+        assert own.redis.xlen(own.keys.rq_results(run)) == 1
+    assert "dropped" not in worker.text()
+
+
+def test_outcomes_wait_while_the_worker_may_not_write(own: Fleet) -> None:
+    own.redis.execute_command("ACL", "SETUSER", "worker", "on", "nopass", "~*", "&*", "+@all")
+    worker = own.start(2, TASKQ_REDIS_URL=own.settings.redis_url.replace("unix://", "unix://worker:any@"))
+    runs = own.enqueue("nap", 2, seconds=1.0)
+    own.running(2)
+
+    own.redis.execute_command("ACL", "SETUSER", "worker", "-evalsha", "-eval")
+    until(lambda: "outcomes: Redis refused" in worker.text(), what="outcomes are refused")
+    own.redis.execute_command("ACL", "SETUSER", "worker", "+evalsha", "+eval")
+
+    for run in runs:
+        assert own.result(run) == 1
+        assert own.redis.xlen(own.keys.rq_results(run)) == 1
+    assert "dropped" not in worker.text()
+
+
+def test_a_client_is_told_of_a_server_that_takes_no_writes(own: Fleet) -> None:
+    own.redis.replicaof("127.0.0.1", 1)
+    with Client(settings=own.settings) as client, pytest.raises(ServerUnreachable, match="takes no writes"):
+        client.enqueue("nap")
+    own.redis.replicaof("no", "one")
