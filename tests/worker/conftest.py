@@ -1,4 +1,4 @@
-"""A fleet for each test of a worker's life."""
+"""A fleet for each test of workers."""
 
 from __future__ import annotations
 
