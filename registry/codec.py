@@ -25,6 +25,8 @@ EXTENDED: Final = 2
 _HEADS: Final = {number: bytes((MAGIC, number)) for number in (PLAIN, EXTENDED)}
 _HEAD: Final = _HEADS[PLAIN]
 _CANT: Final = (TypeError, ValueError, OverflowError, RecursionError, UnicodeError)
+# OverflowError: msgpack's own timestamp, of a year that Python has not.
+_DAMAGED: Final = (ValueError, OverflowError, msgpack.exceptions.UnpackException, RecursionError)
 _LOOKS: Final = 2_000
 _SIZED: Final = (str, bytes, bytearray)
 _CONTAINERS: Final = (list, tuple, dict)
@@ -79,7 +81,7 @@ def loads(blob: bytes) -> Any:
         return msgpack.unpackb(blob[2:], raw=False, strict_map_key=False, timestamp=3, ext_hook=hook)
     except TypeError:
         return _with_tuples_as_keys(blob, hook)
-    except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
+    except _DAMAGED as error:
         raise FormatUnknown(f"the stored value is damaged: {error}") from error
 
 
@@ -87,7 +89,7 @@ def _with_tuples_as_keys(blob: bytes, hook: Any) -> Any:
     """A dict whose keys are tuples: msgpack reads an array as a list, which can't be a key."""
     try:
         return _lists(msgpack.unpackb(blob[2:], raw=False, strict_map_key=False, timestamp=3, ext_hook=hook, use_list=False))
-    except (TypeError, ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
+    except (TypeError, *_DAMAGED) as error:
         raise FormatUnknown(f"the stored value is damaged: {error}") from error
 
 

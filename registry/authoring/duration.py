@@ -8,6 +8,7 @@ from datetime import timedelta
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_BEYOND = 1e300
 
 Duration = int | float | str | timedelta
 
@@ -24,14 +25,18 @@ def seconds(value: object) -> float:
     if isinstance(value, timedelta):
         result = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        result = float(value)
+        result = float(value) if abs(value) < _BEYOND else math.inf  # an integer may be too large for a float
     elif isinstance(value, str):
         result = _parse(value.strip())
     else:
         raise ValueError(f"{value!r} is not a duration: write seconds, or text like '30s', '1m30s', '2h'")  # noqa: TRY004  # one kind of error for each value that is no duration
     if not math.isfinite(result) or result < 0:
-        raise ValueError(f"{value!r} is not a duration: it must be finite and not negative")
+        raise ValueError(f"{_shown(value)} is not a duration: it must be finite and not negative")
     return result
+
+
+def _shown(value: object) -> str:
+    return f"an integer of {value.bit_length()} bits" if isinstance(value, int) and abs(value) >= _BEYOND else repr(value)
 
 
 def _parse(text: str) -> float:

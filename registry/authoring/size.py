@@ -6,6 +6,7 @@ import re
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:I?B)?|B)?", re.IGNORECASE)
+_DIGITS = 40
 _NO_SIZE = "is not a size: write bytes, or text like '512K', '256M', '1G'"
 
 Size = int | str
@@ -26,8 +27,8 @@ def octets(value: object) -> int:
             raise ValueError(f"{value!r} {_NO_SIZE}")
         return value
     matched = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if matched is None:
-        raise ValueError(f"{value!r} {_NO_SIZE}")
+    if matched is None or len(matched[1]) > _DIGITS:
+        raise ValueError(f"{value!r:.100} {_NO_SIZE}")
     return int(float(matched[1]) * _UNITS[(matched[2] or "").upper()])
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from pathlib import Path
 from typing import Final
 
+from taskq.registry.code.module import PREFIX
+
 # The folder of each of our rooms: frames in them, and in the import machinery, say nothing to the author of a task.
 _OURS: Final = f"{Path(__file__).resolve().parents[1]}{os.sep}"
 _MACHINERY: Final = "<frozen importlib"
+# Before the name of an exception that a task's own file declares: the module has a name of ours, which says nothing.
+_OWN_MODULE: Final = re.compile(rf"^{PREFIX}[0-9a-f]+\.", re.MULTILINE)
 
 
 def format_error(error: BaseException, *ours: str) -> str:
@@ -22,16 +27,18 @@ def format_error(error: BaseException, *ours: str) -> str:
     folders = (_OURS, *ours)
     shown = traceback.TracebackException.from_exception(error)
     _trim(shown, folders, set())
-    return "".join(shown.format()).rstrip() + "\n"
+    return _OWN_MODULE.sub("", "".join(shown.format())).rstrip() + "\n"
 
 
 def last_line(error: BaseException) -> str:
-    """``ValueError: what it says``: the last line of the traceback, in one line."""
+    """``ValueError: what it says``: the exception in one line; of a text of several lines the first, which names the class."""
     try:
-        text = "".join(traceback.format_exception_only(error)).strip()
+        text = _OWN_MODULE.sub("", "".join(traceback.format_exception_only(error)).strip())
     except Exception as broken:  # noqa: BLE001  # __str__ of a task's exception may raise anything; its type still counts
         return f"{type(error).__name__}: <its text can't be shown: {type(broken).__name__}>"
-    return text.splitlines()[-1] if text else type(error).__name__
+    # What is wrong with the syntax stands behind the place where it is; notes and the rest of a text stand behind all others.
+    at = -1 if isinstance(error, SyntaxError) else 0
+    return text.splitlines()[at] if text else type(error).__name__
 
 
 def _trim(shown: traceback.TracebackException, folders: tuple[str, ...], seen: set[int]) -> None:

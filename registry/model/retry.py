@@ -17,6 +17,8 @@ _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _MAX_DELAY = 31_536_000
 # More than a task could mean; names are compared one by one.
 _MAX_NAMES = 100
+# Reasons of a failure that no policy retries.
+NEVER_RETRIED = frozenset(("lost", "poison", "invalid_parameters", "result_too_large", "result_not_serialisable", "refused", "cancelled"))
 
 
 def names(value: Any) -> tuple[str, ...]:

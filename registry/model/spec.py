@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
 from taskq.registry.authoring.duration import seconds
+from taskq.registry.code.plain import shown
 from taskq.registry.errors import InvalidInput, Unsupported
 from taskq.registry.model.base import Stored
 from taskq.registry.model.resources import Resources
-from taskq.registry.model.retry import RetryPolicy, policy
+from taskq.registry.model.retry import NEVER_RETRIED, RetryPolicy, policy
 from taskq.registry.names import check
 from taskq.registry.schedules.options import refuse_required, schedule_fields
 from taskq.registry.schedules.schedule import schedules_of
@@ -107,13 +108,29 @@ class Spec(Stored):
             if schedules_of(spec):
                 refuse_required(spec.parameters.json_schema.get("required", ()))
             _refuse_threads(spec)
+            _refuse_retry(spec.retry, given.get("retry"))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             field = ".".join(str(part) for part in first["loc"])
-            raise InvalidInput(f"task {task}: {field}: {first['msg'].removeprefix('Value error, ')} (given: {first['input']!r})") from None
+            raise InvalidInput(
+                f"task {task}: {field}: {first['msg'].removeprefix('Value error, ')} (given: {shown(first['input'])})"
+            ) from None
         except InvalidInput as error:
             raise InvalidInput(f"task {task}: {error.message}") from None
         return spec
+
+
+def _refuse_retry(policy: RetryPolicy, given: object) -> None:
+    """What would be ignored: of what is written now that is a mistake, of what was stored it may be of another release."""
+    if isinstance(given, Mapping) and (unknown := sorted(map(str, set(given) - set(RetryPolicy.model_fields)))):
+        raise InvalidInput(
+            f"retry: there is no {', '.join(map(repr, unknown))}; write retry=Retry(…) of {', '.join(RetryPolicy.model_fields)}"
+        )
+    if policy.max and policy.delay > policy.max_delay:
+        raise InvalidInput(f"retry.delay: {policy.delay:g} s is more than max_delay, which is {policy.max_delay:g} s: raise that as well")
+    never = [name for name in policy.on if name in NEVER_RETRIED]
+    if never:
+        raise InvalidInput(f"retry.on: {', '.join(never)} is never retried; of the reasons error, timeout, oom and killed may be")
 
 
 def _refuse_threads(spec: Spec) -> None:

@@ -21,6 +21,9 @@ _FIELDS: Final = (
 )  # fmt: skip
 _FORMAT: Final = "1"
 _RQ_SUCCEEDED: Final = "1"
+_LONGEST: Final = 4 * 1024 * 1024
+# What numbers and times raise where a field, or a part of an attempt, is not what it should be.
+_DAMAGED: Final = (ValueError, TypeError, AttributeError, OverflowError, OSError)
 
 
 class Attempt(TypedDict):
@@ -130,6 +133,8 @@ def _parse(
         return _document(run, fields, [codec.loads(blob) for blob in earlier], results)
     except FormatUnknown as error:
         return error
+    except _DAMAGED as error:
+        return FormatUnknown(f"the record of run {run} is damaged: {error}")
 
 
 def _document(run: str, fields: Mapping[str, str], earlier: Sequence[Mapping[str, Any]], results: Sequence[Any]) -> RunDocument:
@@ -193,7 +198,7 @@ def _outcome(status: str, entry: Mapping[bytes, bytes]) -> tuple[Any, str | None
     if status == "succeeded" and entry.get(b"type", b"").decode() == _RQ_SUCCEEDED:
         return _result(entry.get(b"return_value"))
     if status == "failed" and b"exc_string" in entry:
-        return None, zlib.decompress(b64decode(entry[b"exc_string"])).decode(errors="replace")
+        return None, _traceback(entry[b"exc_string"])
     return None, None
 
 
@@ -204,6 +209,16 @@ def _result(value: bytes | None) -> tuple[Any, str | None]:
         return codec.loads(b64decode(value)), None
     except (FormatUnknown, ValueError) as error:
         return None, f"the result can't be read: {error}"
+
+
+def _traceback(stored: bytes) -> str:
+    """What RQ or we have stored; cut, since few bytes may hold very many."""
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(b64decode(stored), _LONGEST).decode(errors="replace")
+    except (zlib.error, ValueError) as error:
+        return f"the traceback can't be read: {error}"
+    return text if stream.eof or stream.unconsumed_tail else "the traceback can't be read: its end is missing"
 
 
 def _integer(text: str | None) -> int | None:

@@ -19,6 +19,8 @@ import click
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+_JSON = (str, int, bool, type(None))
+
 
 def printable(text: str) -> str:
     """``text`` with each control character (tab and newline excepted) and each change of direction made visible as an escape."""
@@ -37,10 +39,25 @@ def to_json(value: Any, *, indent: int | None = None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(_plain(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+    """``value`` made of what JSON has. Not recursive: a result may be nested deeper than Python likes."""
+    whole = [value]
+    waiting: list[tuple[Any, Any]] = [(whole, 0)]  # containers of ours, and where in them is what is not plain yet
+    while waiting:
+        holder, place = waiting.pop()
+        item = holder[place]
+        if isinstance(item, Mapping):
+            made: Any = {key if isinstance(key, str) else str(_plain(key)): part for key, part in item.items()}
+            waiting += [(made, key) for key, part in made.items() if type(part) not in _JSON]
+        elif isinstance(item, list | tuple | set | frozenset):
+            made = list(item)
+            waiting += [(made, at) for at, part in enumerate(made) if type(part) not in _JSON]
+        else:
+            made = _scalar(item)
+        holder[place] = made
+    return whole[0]
+
+
+def _scalar(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else _text(value)

@@ -44,8 +44,11 @@ STYLES = {
 
 def console() -> Console:
     """A console on stdout with the width that tables have."""
-    width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS") or _WIDTH)
-    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    told = os.environ.get("COLUMNS", "")
+    width = int(told) if told.isdecimal() and int(told) >= _NARROWEST else _WIDTH
+    return Console(
+        file=sys.stdout, width=None if sys.stdout.isatty() else width, highlight=False, markup=False, emoji=False, soft_wrap=False
+    )
 
 
 def table(heads: str, rows: Iterable[Sequence[object]], *, empty: str) -> None:

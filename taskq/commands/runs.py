@@ -28,6 +28,7 @@ _LATER = ("scheduled", "retrying")
 _AGAIN: tuple[Status, ...] = ("failed", "cancelled")
 _OPEN: tuple[Status, ...] = tuple(status for status in STATUSES if status not in TERMINAL)
 _BLOCK = 2.0  # stays below the connection's socket timeout
+_LONG = 300  # characters of an attempt's error that people see
 _FEW = 100  # runs for which no progress is shown
 
 
@@ -66,16 +67,19 @@ def runs_command(options: Options, *, task: str | None, status: str | None, ever
         )
         for run in found
     ]
-    table("RUN! TASK V> STATUS TRY> QUEUED TOOK> ERROR", rows, empty="no runs; `taskq run TASK` enqueues one")
+    table("RUN! TASK V> STATUS! TRY> QUEUED TOOK> ERROR", rows, empty="no runs; `taskq run TASK` enqueues one")
     if len(found) == limit:
         output.note(f"The {'first' if status in _LATER else 'newest'} {limit}; --all shows all.")
 
 
 def _why(run: RunDocument) -> str | None:
-    error = last_line(run["error"])
-    if run["reason"] in (None, "error"):
+    """Why it is no success; of one that is tried again, what its last attempt met."""
+    last = run["attempts"][-1] if run["attempts"] else None
+    reason = last["outcome"] if last is not None and run["status"] == "retrying" else run["reason"]
+    error = (last["error"] if last is not None else None) or last_line(run["error"])
+    if reason in (None, "error"):
         return error
-    return f"{run['reason']}: {error}" if error else run["reason"]
+    return f"{reason}: {error}" if error else reason
 
 
 @command(
@@ -117,14 +121,15 @@ def _print_status(run: RunDocument) -> None:
     )
     if run["attempts"]:
         click.echo()
-        table("TRY> V> WORKER OUTCOME STARTED TOOK> ERROR", map(_attempt, run["attempts"]), empty="")
+        table("TRY> V> WORKER OUTCOME! STARTED! TOOK> ERROR~", map(_attempt, run["attempts"]), empty="")
     if run["error"]:
         click.echo(f"\n{output.printable(run['error'].rstrip())}")
 
 
 def _attempt(item: Attempt) -> tuple[object, ...]:
     length = took(item["started_at"], item["ended_at"])
-    return item["attempt"], item["version"], item["worker"], item["outcome"], local(item["started_at"]), length, item["error"]
+    error = item["error"] if item["error"] is None or len(item["error"]) <= _LONG else f"{item['error'][:_LONG]}…"
+    return item["attempt"], item["version"], item["worker"], item["outcome"], local(item["started_at"]), length, error
 
 
 @command(

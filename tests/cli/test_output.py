@@ -29,6 +29,20 @@ def test_what_json_lacks_becomes_text_or_null() -> None:
     assert json.loads(to_json({"lone": "\ud800"})) == {"lone": "\ud800"}
 
 
+def test_a_value_that_is_nested_as_deep_as_a_result_may_be_is_written() -> None:
+    deep: object = [float("nan"), {(1, 2): Decimal(1)}]
+    for _ in range(500):
+        deep = [deep]
+    for indent in (None, 2):
+        assert "".join(to_json(deep, indent=indent).split()) == "[" * 501 + 'null,{"[1,2]":"1"}' + "]" * 501
+
+
+def test_a_width_that_is_none_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns in ("wide", "0", "-1", "3", ""):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert tables.console().width == 100
+
+
 def test_a_table_fits_100_columns_and_keeps_ids_whole(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     run = "0123456789abcdef01234567"

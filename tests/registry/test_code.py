@@ -109,6 +109,19 @@ def test_a_traceback_shows_the_frames_of_the_task_only() -> None:
     assert last_line(caught.value) == "KeyError: 'x'"
 
 
+def test_an_exception_in_one_line_names_its_class_and_not_our_modules() -> None:
+    noted = ValueError("first\nsecond")
+    noted.add_note("a note")
+    assert last_line(noted) == "ValueError: first"
+    with pytest.raises(SyntaxError) as wrong:
+        load(b"x = (", "mine.py")
+    assert last_line(wrong.value).startswith("SyntaxError: ")
+    with pytest.raises(Exception, match="why") as own:
+        load(b"class Own(Exception): ...\nraise Own('why')", "mine.py")
+    assert last_line(own.value) == "Own: why"
+    assert format_error(own.value).splitlines()[-1] == "Own: why"
+
+
 def test_an_exception_whose_text_raises_can_still_be_shown() -> None:
     class NastyError(Exception):
         def __str__(self) -> str:

@@ -192,6 +192,8 @@ def test_f31_times_that_an_earlier_release_has_written_are_read() -> None:
         ),
         b"\xc1\x01" + msgpack.packb({(1,): 2}).replace(b"\x91\x01", b"\x80"),
         b"\xc1\x01" + b"\x91" * 5000 + b"\xc0",
+        b"\xc1\x01" + msgpack.packb(msgpack.Timestamp(2**62)),
+        b"\xc1\x02" + msgpack.packb([msgpack.Timestamp(-(2**62))]),
     ],
 )
 def test_f31_what_is_unknown_or_damaged_is_refused_not_guessed_at(blob: bytes) -> None:

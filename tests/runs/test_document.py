@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zlib
+from base64 import b64encode
 
 import pytest
 from redis import Redis
@@ -125,3 +127,40 @@ def test_ids_are_fresh_and_fit_rq(keys: Keys) -> None:
     assert {len(run) for run in ids} == {24}
     assert new_ids(0) == []
     assert codec.loads(codec.dumps(ids)) == ids
+
+
+@pytest.mark.parametrize(
+    ("field", "junk"),
+    [
+        ("attempt", "many"),
+        ("version", "v1"),
+        ("started_at", "yesterday"),
+        ("enqueued_at", "2026-13-01T00:00:00Z"),
+        ("due", "1e999"),
+        ("due", "9" * 30),
+    ],
+)
+def test_a_record_that_somebody_has_spoiled_is_told_apart_from_the_others(
+    redis: Redis, keys: Keys, run: str, field: str, junk: str
+) -> None:
+    redis.hset(keys.rq_job(run), field, junk)
+    (found,) = run_sync(read_runs(keys, [run]), redis)
+    assert isinstance(found, FormatUnknown)
+    assert "run r1 is damaged" in found.message
+
+
+@pytest.mark.parametrize("record", [7, [1], {"started_at": "x"}, {"started_at": 1e300}])
+def test_so_is_one_with_a_spoiled_attempt(redis: Redis, keys: Keys, run: str, record: object) -> None:
+    redis.rpush(keys.attempts(run), codec.dumps(record))
+    (found,) = run_sync(read_runs(keys, [run]), redis)
+    assert isinstance(found, FormatUnknown)
+
+
+def test_a_spoiled_traceback_is_said_to_be_one_and_a_huge_one_is_cut(redis: Redis, keys: Keys, run: str) -> None:
+    stream = keys.rq_results(run)
+    redis.hset(keys.rq_job(run), mapping={"status": "failed", "ended_at": "2026-11-22T10:00:00Z"})
+    for junk in ("!", "AAAA", b64encode(b"junk").decode()):
+        redis.xadd(stream, {"type": "2", "exc_string": junk})
+        assert "can't be read" in str(read(redis, keys, run)["error"])
+    redis.xadd(stream, {"type": "2", "exc_string": b64encode(zlib.compress(b"x" * 50_000_000))})
+    assert len(str(read(redis, keys, run)["error"])) < 5_000_000

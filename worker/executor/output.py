@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TextIO
 
 from taskq.registry import clock
+from taskq.registry.code.traces import last_line
 from taskq.registry.runs.fields import fields_of
 from taskq.worker.executor.gate import Gate
 from taskq.worker.link.protocol import Kind
@@ -342,9 +343,9 @@ class RunHandler(logging.Handler):
             return
         try:
             text = self.format(record)
-        except Exception:  # noqa: BLE001  # whatever formatting the task's arguments raises: logging's own way is to say so and go on
-            self.handleError(record)
-            return
+        except Exception as error:  # noqa: BLE001  # whatever formatting the task's arguments raises: it is said, and the run goes on
+            # Not by logging's own handleError: what it prints is mostly the stack of this process.
+            text = f"this record can't be shown ({record.filename}:{record.lineno}): {last_line(error)}"
         if number is None:
             sys.stderr.write(f"{record.levelname} {record.name}: {text}\n")
             return

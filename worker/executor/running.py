@@ -159,8 +159,11 @@ def _serialised(value: Any, limit: int) -> Report:
         return outcome("failed", "result_too_large", error=f"the result has more than {limit} bytes, which is the limit")
     try:
         result = codec.dumps(value)
-    except Exception as error:  # noqa: BLE001  # beside InvalidInput: what methods of the value's own classes raise
-        return outcome("failed", "result_not_serialisable", error=f"the result of type {type(value).__name__} is {_line(error)}")
+    except InvalidInput as error:
+        return outcome("failed", "result_not_serialisable", error=f"the result of type {type(value).__name__} is {error.message}")
+    except Exception as error:  # noqa: BLE001  # methods of the value's own classes may raise anything
+        told_by = f"the result of type {type(value).__name__} is not serialisable: {_line(error)}"
+        return outcome("failed", "result_not_serialisable", error=told_by)
     if len(result) > limit:
         return outcome("failed", "result_too_large", error=f"the result has {len(result)} bytes, the limit is {limit}")
     return outcome("succeeded", result=result)

@@ -233,7 +233,7 @@ class Decoder:
 def _messages(payload: bytes) -> list[Message]:
     try:
         frame = msgpack.unpackb(payload, timestamp=3)
-    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise ProtocolError(f"a frame that is no msgpack: {error}") from error
     if type(frame) is not list:
         raise ProtocolError("a frame that is no array of messages")

@@ -66,6 +66,7 @@ def frame(payload: bytes) -> bytes:
         frame(msgpack.packb([[6, 1, {}], 7])),
         frame(msgpack.packb([[6, 1, {}]]) + b"\x00"),
         frame(b"\x91" * 5000),
+        frame(msgpack.packb([[6, 1, {"at": msgpack.Timestamp(2**62)}]])),
     ],
 )
 def test_what_is_no_message_is_refused(data: bytes) -> None:

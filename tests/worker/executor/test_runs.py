@@ -73,7 +73,8 @@ def test_a_result_that_cannot_be_kept_is_named(executor: DrivenExecutor, text: s
     executor.load(body(text))
     ended = executor.run()
     assert (ended["outcome"], ended["reason"], ended["result"]) == ("failed", reason, None)
-    assert ended["error"]
+    assert ended["error"].startswith("the result ")
+    assert "InvalidInput" not in ended["error"]
 
 
 def test_a_result_larger_than_a_frame_fails_the_run_and_not_the_executor(executor: DrivenExecutor) -> None:
@@ -141,6 +142,15 @@ except ZeroDivisionError: logging.exception("eight")"""
     assert lines[-1] == ["STDOUT", "five and seven"]
     assert lines[-2][0] == "ERROR"
     assert lines[-2][1].startswith("eight\nTraceback")
+
+
+def test_a_record_that_can_not_be_shown_is_one_line_that_says_where_it_is(executor: DrivenExecutor) -> None:
+    executor.load(body("import logging\nlogging.info('%d', 'x')\nprint('on')"))
+    record, printed = executor.run()["lines"]
+    assert record[0] == "INFO"
+    assert record[1].startswith("this record can't be shown (tasks.py:")
+    assert "TypeError: %d format" in record[1]
+    assert printed == ["STDOUT", "on"]
 
 
 def test_lines_arrive_while_the_run_goes_on(executor: DrivenExecutor) -> None:

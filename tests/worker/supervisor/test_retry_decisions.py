@@ -205,6 +205,9 @@ def test_a_task_without_retries_is_stored_as_before_there_were_any() -> None:
         ({"backoff": "cubic"}, "retry.backoff"),
         ({"delay": "soon"}, "retry.delay"),
         ({"delay": -1}, "retry.delay"),
+        ({"delay": 10**400}, "retry.delay"),
+        ({"max": 1, "delay": "1h"}, "retry.delay"),
+        ({"on": "poison"}, "retry.on"),
         ({"max_delay": 0}, "retry.max_delay"),
         ({"jitter": 1.5}, "retry.jitter"),
         ({"jitter": float("nan")}, "retry.jitter"),
@@ -222,3 +225,8 @@ def test_a_policy_that_is_none_is_refused_by_name(wrong: dict[str, Any], field: 
 def test_what_is_no_policy_is_refused_with_what_to_write() -> None:
     with pytest.raises(InvalidInput, match=r"write retry=Retry\(max=…\)"):
         Spec.from_options("t", {"retry": 3})
+
+
+def test_what_would_be_ignored_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="task t: retry: there is no 'maxx'"):
+        Spec.from_options("t", {"retry": {"maxx": 3}})
