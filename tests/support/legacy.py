@@ -123,13 +123,48 @@ def close_all():
     return "closed"
 
 
+def close_all_and_fail(key):
+    os.closerange(3, 256)
+    fail_until(key, 99)
+
+
+def close_output():
+    sys.stdout.close()
+
+
+def say(text):
+    print(text, flush=True)
+    return text
+
+
+def wait_for_file(begun, go):
+    """Waits without Redis."""
+    Path(begun).touch()
+    until(Path(go).exists, 60, what="the word to go on")
+    return "went on"
+
+
+def leave_orphans(count):
+    """Leaves processes whose parent is gone."""
+    for _ in range(count):
+        if child := os.fork():
+            os.waitpid(child, 0)
+        else:
+            os.fork()
+            os._exit(0)
+
+
 def spoil():
-    """Changes what a process has but one of: environment, folder, handlers, alarm."""
+    """Changes what a process has but one of: environment, folder, handlers, signal mask, umask, streams, path of imports."""
     os.environ["SPOILT"] = "yes"
     os.environ.pop("HOME", None)
     os.chdir("/")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM, signal.SIGTERM})
+    os.umask(0o777)
+    sys.path.insert(0, "/nowhere")
+    sys.stdout = None
 
 
 def look():
@@ -139,6 +174,10 @@ def look():
         "folder": str(Path.cwd()),
         "term": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
         "child": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL,
+        "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "umask": [os.umask(0o22), os.umask(0o22)][0],
+        "path": sys.path[0],
+        "stdout": sys.stdout is not None,
     }
 
 

@@ -190,10 +190,10 @@ class RQWorker(SparingWorker):
         """Send the horse a signal, SIGKILL to all below it, too, if it has a job, and that is the one to be stopped."""
         with self._reins:
             # A command to stop a job marks it and calls this, on a thread of its own; by then the horse may have the next one.
-            late = self._stopped_job_id not in {None, self._riding} and threading.current_thread() is self.pubsub_thread
-            if late:
+            if self._horse is None or self._riding is None:
+                self.log.debug("Worker %s: no job is to be killed", self.name)
+            elif self._stopped_job_id not in {None, self._riding} and threading.current_thread() is not threading.main_thread():
                 self._stopped_job_id = None
-            if self._horse is None or self._riding is None or late:
                 self.log.debug("Worker %s: the job has ended", self.name)
             elif self._horse.kill(sig):
                 self.log.info("Worker %s: killed horse pid %s", self.name, self._horse.pid)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +17,7 @@ import redis as redis_py
 from rq import Queue
 from rq.serializers import JSONSerializer
 from support import legacy
-from support.command import environment
+from support.command import Command, environment
 from support.waiting import until
 
 from taskq.registry.settings import Settings
@@ -101,6 +102,30 @@ def test_options_of_rqs_queues_are_refused_without_them(words: list[str], serve:
     assert f"{words[0]} is for RQ's queues: give --rq-serializer as well" in told(serve(*words), 2)
 
 
+def test_jobs_are_found_in_the_folder_where_it_is_started(settings: Settings, queue: Queue, tmp_path: Path) -> None:
+    (tmp_path / "jobs_of_the_project.py").write_text("def answer(): return 42\n")
+    job = queue.enqueue("jobs_of_the_project.answer")
+    Command(settings, tmp_path)("worker", "--rq-serializer", "pickle", "--queues", "legacy", "--burst")
+    assert job.return_value() == 42
+
+
+def test_an_error_that_ends_it_is_told_by_its_exit_code(serve: Serve, queue: Queue, bare: redis_py.Redis) -> None:
+    bare.set(queue.key, "no list")
+    text = told(serve("--rq-serializer", "pickle", "--queues", "legacy"), 1)
+    assert "WRONGTYPE" in text
+
+
+def test_a_stop_while_redis_is_away_is_told_by_its_exit_code(settings: Settings, own_server: Any, serve: Serve, tmp_path: Path) -> None:
+    with redis_py.Redis.from_url(own_server.url) as bare:
+        Queue("legacy", connection=bare).enqueue(legacy.wait_for_file, str(tmp_path / "begun"), str(tmp_path / "go"))
+        worker = serve("--redis", own_server.url, "--rq-serializer", "pickle", "--queues", "legacy")
+        until((tmp_path / "begun").exists, timeout=30, what="the job to begin")
+        own_server.kill()
+        worker.send_signal(signal.SIGTERM)
+        (tmp_path / "go").touch()
+        assert "Redis can't be reached" in told(worker, 5)
+
+
 def test_without_a_server_it_ends_with_5(serve: Serve, tmp_path: Path) -> None:
     for count in ("1", "2"):
         text = told(serve("--redis", f"unix://{tmp_path}/nowhere", "--rq-serializer", "pickle", "--executors", count), 5)
@@ -162,7 +187,7 @@ def test_members_end_with_the_command_that_started_them(serve: Serve, bare: redi
     assert names(bare) == set()
 
 
-def test_an_ordinary_worker_does_not_load_rq() -> None:
+def test_an_ordinary_worker_does_not_load_rq(tmp_path: Path) -> None:
     look = "import sys, taskq.commands.worker, taskq.worker.fleet; print([name for name in sys.modules if name.split('.')[0] == 'rq'])"
-    shown = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=60).stdout
+    shown = subprocess.run([sys.executable, "-c", look], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
     assert shown.strip() == "[]"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
 import redis as redis_py
-from rq import Queue
+from rq import Queue, Retry
 from rq.command import send_command
 from rq.job import Job
 from rq.worker_pool import WorkerPool
@@ -20,7 +23,8 @@ from support.foreign import Started, Workers
 from support.waiting import until
 
 from taskq.registry.settings import Settings
-from taskq.worker.foreign import RQWorker, claim
+from taskq.worker.foreign import RQWorker, claim, horse
+from taskq.worker.foreign.horse import Horse
 
 pytestmark = pytest.mark.process
 
@@ -98,6 +102,51 @@ def test_a_job_that_forks_and_closes_what_is_not_its_own_is_survived(workers: Wo
     assert [job.get_status() for job in jobs] == ["finished"] * 3
 
 
+def test_a_job_whose_end_is_recorded_is_not_recorded_again(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
+    job = queue.enqueue(legacy.close_all_and_fail, "calls", retry=Retry(max=2))  # the horse can't say that the job has ended
+    worker = workers.burst(RQWorker)
+    assert (bare.get("calls"), job.get_status(), worker.field("failed_job_count")) == (b"3", "failed", "3")
+
+
+def test_a_process_that_is_not_fit_for_another_job_is_replaced(workers: Workers, queue: Queue) -> None:
+    jobs = [queue.enqueue(legacy.say, "first"), queue.enqueue(legacy.close_output), queue.enqueue(legacy.say, "second")]
+    worker = workers.burst(RQWorker)
+    assert [job.get_status() for job in jobs] == ["finished"] * 3
+    assert {"first", "second"} <= set(worker.log.read_text().splitlines())
+
+
+def test_a_job_stays_queued_where_no_process_can_be_made_for_it(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
+    def no_second() -> None:
+        start = Horse.start
+
+        def start_once(ride: Callable[..., NoReturn]) -> Horse:
+            if bare.incr("processes") > 1:
+                raise BlockingIOError(errno.EAGAIN, "no process")
+            return start(ride)
+
+        Horse.start = start_once  # type: ignore[method-assign]  # in the worker's process alone
+
+    for queues in (("legacy",), ("legacy", "other")):
+        bare.flushall()
+        jobs = [queue.enqueue(legacy.add, number) for number in range(3)]
+        worker = workers.start(RQWorker, *queues, before=no_second, made={"recycle_after": 1})
+        worker.wait()
+        assert "no process" in worker.log.read_text()
+        assert [job.get_status() for job in jobs] == ["finished", "queued", "queued"]
+        assert queue.get_job_ids() == [jobs[1].id, jobs[2].id]
+        assert not bare.exists(queue.intermediate_queue_key)
+
+
+def test_it_is_dismissed_at_once_beside_a_scheduler(workers: Workers, queue: Queue) -> None:
+    def patient() -> None:
+        horse._FAREWELL = 600.0  # type: ignore[misc]  # in the worker's process alone
+
+    worker = workers.idle(RQWorker, with_scheduler=True, before=patient)  # the scheduler's process is a fork, and has all descriptors
+    (first,) = finished(queue.enqueue(legacy.process))
+    worker.signal(signal.SIGUSR1)
+    until(lambda: finished(queue.enqueue(legacy.process)) != [first], what="another process")
+
+
 def test_a_large_job_is_taken_whole(workers: Workers, queue: Queue) -> None:
     jobs = [queue.enqueue(legacy.length, os.urandom(8_000_000)), queue.enqueue(legacy.length, b"")]
     workers.burst(RQWorker)
@@ -113,6 +162,19 @@ def test_children_that_jobs_leave_are_reaped(workers: Workers, queue: Queue) -> 
         return horse_of(worker).children() == []
 
     until(reaped, what="the children to be reaped")
+
+
+def test_orphans_are_reaped_however_many_a_job_leaves(workers: Workers, queue: Queue) -> None:
+    worker = workers.idle(RQWorker)
+    finished(*(queue.enqueue(legacy.leave_orphans, 5) for _ in range(3)))
+
+    def ended() -> bool:
+        return all(child.status() == psutil.STATUS_ZOMBIE for child in horse_of(worker).children())
+
+    until(ended, what="the orphans to end")
+    finished(queue.enqueue(legacy.process), queue.enqueue(legacy.process))
+    until(lambda: worker.state() == "idle", what="the second job to be over")
+    assert horse_of(worker).children() == []
 
 
 def test_one_that_dies_between_two_jobs_costs_none(workers: Workers, queue: Queue) -> None:
@@ -143,6 +205,48 @@ def test_a_stop_that_comes_too_late_harms_no_other_job(workers: Workers, queue: 
     until(lambda: "the job has ended" in worker.log.read_text(), what="the command")
     bare.set("go", 1)
     assert finished(job) == ["went on"]
+
+
+def test_a_stop_that_comes_before_the_process_has_the_job_stops_it(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
+    def early() -> None:
+        begin = RQWorker.begin
+
+        def begin_and_stop(self: RQWorker, job: Job, queue: Queue) -> object:
+            begun = begin(self, job, queue)
+            send_command(bare, self.name, "stop-job", job_id=job.id)
+            until(lambda: self._stopped_job_id == job.id, what="the command")
+            return begun
+
+        RQWorker.begin = begin_and_stop  # type: ignore[assignment,method-assign]  # in the worker's process alone
+
+    job = queue.enqueue(legacy.hold, "held")
+    workers.start(RQWorker, before=early)
+    until(lambda: job.get_status() == "stopped", what="the job to be stopped")
+
+
+def test_a_stop_that_came_too_late_does_not_shield_a_job_from_a_cold_shutdown(workers: Workers, queue: Queue) -> None:
+    def late() -> None:
+        give = RQWorker._give
+
+        def give_and_mark(self: RQWorker, order: dict[str, object]) -> Horse:
+            given = give(self, order)
+            self._stopped_job_id = "ended"
+            return given
+
+        RQWorker._give = give_and_mark  # type: ignore[assignment,method-assign]  # in the worker's process alone
+
+    queue.enqueue(legacy.hold, "held")
+    worker = workers.start(RQWorker, before=late)
+    until(lambda: queue.connection.get("held"), what="the job to begin")
+    worker.signal(signal.SIGTERM)
+    until(lambda: worker.field("shutdown_requested_date"), what="the request to be noted")
+
+    def again() -> bool:
+        worker.signal(signal.SIGTERM)
+        return "cold shut down" in worker.log.read_text()
+
+    until(again, what="the cold shutdown")
+    assert worker.wait() == 7
 
 
 def test_it_ends_with_its_worker(workers: Workers, queue: Queue) -> None:
@@ -182,6 +286,21 @@ def test_a_signal_while_a_job_is_taken_loses_no_job(workers: Workers, queue: Que
     assert [job.get_status() for job in jobs] == ["finished", "finished", "queued"]
     assert queue.get_job_ids() == [jobs[2].id]
     assert not bare.exists(queue.intermediate_queue_key)
+
+
+def test_a_signal_when_the_first_job_is_taken_loses_no_job(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
+    def pulled() -> None:
+        reorder = RQWorker.reorder_queues  # what RQ calls first with a job that it has taken
+
+        def reorder_and_stop(self: RQWorker, reference_queue: Queue) -> None:
+            reorder(self, reference_queue)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        RQWorker.reorder_queues = reorder_and_stop  # type: ignore[method-assign]  # in the worker's process alone
+
+    jobs = [queue.enqueue(legacy.add, number) for number in range(2)]
+    assert workers.start(RQWorker, "other", "legacy", before=pulled).wait() == 0
+    assert [job.get_status() for job in jobs] == ["finished", "queued"]
 
 
 def test_rq_worker_takes_it_as_worker_class(queue: Queue, settings: Settings) -> None:

@@ -249,3 +249,4 @@ def test_a_job_goes_on_when_its_worker_is_killed_and_leaves_nothing_behind(
     until(lambda: job.get_status() == "finished", what="the job to end")
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, what="its process to end")
     assert os.getpid() != pid
+    assert "Traceback" not in worker.log.read_text()
