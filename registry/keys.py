@@ -89,7 +89,7 @@ class WorkerKeys(Prefixes):
         return f"{self.prefix}:control"
 
     def asked(self, worker: str) -> str:
-        """hash, TTL: what a worker is asked for, read with its heartbeat: ``cancel:<run>`` → reason, ``drain`` → its start."""
+        """hash, TTL: what a worker is asked for, read with its heartbeat: ``cancel:<token>:<run>`` → reason, ``drain`` → its start."""
         return f"{self.prefix}:asked:{worker}"
 
     @property

@@ -18,11 +18,12 @@ local run, ttl = ARGV[1], tonumber(ARGV[4])
 if f[1] == 'started' and ARGV[7] ~= '' then
   mark_cancelled(KEYS[1], ttl, ARGV[5], ARGV[6])
   local lease = redis.call('HGET', KEYS[5], run)
-  local worker = lease and string.match(lease, '^%d+|([^|]*)|')
+  local token, worker = string.match(lease or '', '^(%d+)|([^|]*)|')
   if worker then
-    -- The message may be lost: the worker reads this with each heartbeat.
+    -- The message may be lost: the worker reads this with each heartbeat. The token says which attempt is meant: the run may be
+    -- retried before it is read, and be claimed by the same worker.
     local asked = prefix .. ':asked:' .. worker
-    redis.call('HSET', asked, 'cancel:' .. run, ARGV[5])
+    redis.call('HSET', asked, 'cancel:' .. token .. ':' .. run, ARGV[5])
     redis.call('EXPIRE', asked, tonumber(ARGV[9]))
   end
   redis.call('PUBLISH', ARGV[7], ARGV[8])

@@ -57,7 +57,7 @@ class Requests:
                 self._inspect()
             case {"type": "cancel", "run": str(run)}:
                 reason = message.get("reason")
-                self._cancel(run, reason if isinstance(reason, str) else "")
+                self._cancel(None, run, reason if isinstance(reason, str) else "")
             case {"type": "drain", "worker": self._worker, "started_at": str(started_at)} if started_at == self._started():
                 self._drain()
 
@@ -71,15 +71,15 @@ class Requests:
                 self._drain()
             elif not field.startswith(_CANCEL):
                 done.append(field)  # of an earlier worker of this name
-            elif not self._cancel(field.removeprefix(_CANCEL), text):
+            elif not self._cancel(*_attempt(field), text):
                 # Not here: over, or a claim's reply is under way. So it is looked for once more.
                 (done.append if field in self._absent else absent.add)(field)
         self._absent = absent
         return done
 
-    def _cancel(self, run_id: str, reason: str) -> bool:
-        """Stop a run; returns whether it is here."""
-        run = next((run for run in self._here() if run.id == run_id), None)
+    def _cancel(self, token: str | None, run_id: str, reason: str) -> bool:
+        """Stop a run, of this token if one is named; returns whether it is here."""
+        run = next((run for run in self._here() if run.id == run_id and token in (None, run.token)), None)
         if run is None:
             return False
         if run.stop is not None:
@@ -101,3 +101,9 @@ class Requests:
     def _here(self) -> Iterator[Run]:
         yield from self._claimed()
         yield from self._dispatch.held()
+
+
+def _attempt(field: str) -> tuple[str, str]:
+    """Token and run of a request in Redis."""
+    token, _, run = field.removeprefix(_CANCEL).partition(":")
+    return token, run

@@ -13,7 +13,9 @@ from support.fleet import Fleet
 from support.waiting import until
 
 from taskq import AsyncClient, Client
+from taskq.registry.effects import run_sync
 from taskq.registry.errors import Conflict, WaitTimeout
+from taskq.registry.runs.retries import retry_run
 
 HEAD = "import os, sys, time, signal, subprocess\nfrom taskq.registry import task, TaskContext\n"
 FREE = {"parameters": {"json_schema": {"type": "object"}}}
@@ -188,3 +190,22 @@ def test_a_run_that_ends_by_itself_before_it_can_be_stopped_says_so(fleet: Fleet
     fleet.result(run_id)
     with pytest.raises(Conflict, match="has ended: succeeded"):
         client.run(run_id).cancel()
+
+
+def test_a_run_that_is_retried_at_once_is_not_cancelled_again_by_the_request_that_ended_it(
+    fleet: Fleet, client: Client, tmp_path: Path
+) -> None:
+    fleet.put("nap", NAP, **FREE)
+    fleet.start(1)
+    path = tmp_path / "ledger"
+    (run_id,) = fleet.enqueue("nap", seconds=60, path=str(path))
+    started(path)
+    run = client.run(run_id)
+    run.cancel()
+    run_sync(retry_run(fleet.keys, fleet.settings, run_id), fleet.redis)
+    started(path, 2)
+    until(lambda: not fleet.redis.exists(fleet.keys.asked("w0")), 5, "the request is done with")
+    assert run.refresh().status == "running"
+    assert [attempt["outcome"] for attempt in run.attempts] == ["cancelled", "running"]
+    run.cancel()
+    assert run.status == "cancelled"
