@@ -3,9 +3,9 @@
 -- KEYS: 1 leases, 2 lease hash, 3 set of tasks with parked runs, 4 events stream, and where a run goes later 5 runs due later,
 --       6 channel that wakes the scheduler
 -- ARGV: 1 RQ's prefix, 2 our prefix,
---       then 10 for each run: id, token, RQ's queue name, task, where (front, back, park, or '+' and ms from now: one more retry),
+--       then 11 for each run: id, token, RQ's queue name, task, where (front, back, park, or '+' and ms from now: one more retry),
 --       '1' if the attempt counts, losses to record or '', record of the attempt or '', '1' if only where the lease has expired,
---       body of the event or ''
+--       body of the event 'started' or '' where it was sent or there was none, body of the event or ''
 -- Returns: for each run 'ok' or 'stale' (nothing written)
 -- Atomic because: a run must never be without both a lease and a place in a queue.
 --!include time.lua
@@ -15,7 +15,7 @@ local rq, prefix = ARGV[1], ARGV[2]
 --!include cancelled.lua
 --!include later.lua
 local reply = {}
-for at = 3, #ARGV, 10 do
+for at = 3, #ARGV, 11 do
   local run, token, queue, task, where = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local job, later = rq .. ':job:' .. run, string.sub(where, 1, 1) == '+'
   if holds(run, token, ARGV[at + 8] == '1') then
@@ -34,7 +34,8 @@ for at = 3, #ARGV, 10 do
       redis.call('HSET', job, unpack(fields))
       if f[3] then redis.call('HDEL', job, 'version') end
       if ARGV[at + 7] ~= '' then redis.call('RPUSH', prefix .. ':attempts:' .. run, ARGV[at + 7]) end
-      local event = ARGV[at + 9]
+      local event = ARGV[at + 10]
+      emit(KEYS[4], ARGV[at + 9])
       if f[4] and ended_by_mark(run, queue) then
         -- It was to be cancelled: whoever gives it back, it goes no further.
         if later then event = '' end

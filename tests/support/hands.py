@@ -92,7 +92,7 @@ def release(
 ) -> str:
     """Give a claimed run back; returns the script's word."""
     blob = codec.dumps(record) if record else ""
-    row = [claimed.run, claimed.token, keys.queue_name("default"), claimed.task, where, "1" if counts else "", "", blob, "", ""]
+    row = [claimed.run, claimed.token, keys.queue_name("default"), claimed.task, where, "1" if counts else "", "", blob, "", "", ""]
     names = [keys.leases, keys.lease, keys.parked_tasks, keys.events]
     (word,) = scripts.load("release").call(redis, names, [keys.rq, keys.prefix, *row])
     return str(word.decode())

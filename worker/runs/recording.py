@@ -38,7 +38,7 @@ def finish_args(
     rows: list[Any] = []
     for run, finish in items:
         key = (
-            run.task, run.version, run.origin, run.attempt, run.cause, run.noted, id(run.spec),
+            run.task, run.version, run.origin, run.attempt, run.cause, run.noted, run.told, id(run.spec),
             finish.status, finish.reason, finish.error, finish.traceback, finish.losses,
         )  # fmt: skip
         number = groups.get(key)
@@ -51,7 +51,7 @@ def finish_args(
 
 def _group(run: Run, finish: Finish, settings: Settings, *, only_expired: bool) -> list[Any]:
     status = _EVENTS[finish.status]
-    begun = () if run.noted or not run.began else event_parts("started", run, settings)
+    begun = () if run.told or not run.began else event_parts("started", run, settings)
     return [
         run.origin,
         finish.status,
@@ -80,6 +80,7 @@ def release_args(run: Run, release: Release, settings: Settings, *, worker: str,
         "" if release.losses is None else release.losses,
         attempt_record(run, worker, release, now),
         "",
+        event_of("started", run, settings) if release.outcome and run.began and not run.told else "",
         _given_back(run, release, settings),
     ]
 

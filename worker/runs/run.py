@@ -43,7 +43,7 @@ class Run:
         deadline: when it is late or its next stop is due, monotonic. ``stage``, ``asked``: how far its stop is, and since when.
         began: when it came to the head of an executor's inbox, monotonic; 0.0 before. ``started_at``: the same by Redis' clock.
         took: how long its executor said that it took, in seconds, or None.
-        noted: its version and RQ's execution of it were written, or are on their way.
+        noted: its version and RQ's execution of it were written, or are on their way. ``told``: so was the event of its start.
         stop: why it is being stopped, or None. ``why``: what was given as the reason of a cancel.
         adrift: Redis has lost its state, and this run with it: it goes on, and nobody will hear of its outcome.
         breach: the limit that it died of, or None.
@@ -76,6 +76,7 @@ class Run:
     started_at: float = 0.0
     took: float | None = None
     noted: bool = False
+    told: bool = False
     stop: StopReason | None = None
     breach: Breach | None = None
     why: str = ""

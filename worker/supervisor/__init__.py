@@ -64,7 +64,8 @@ the first one may hold nothing else. Once all that the queues hold has gone back
 one is another, or something has changed here, or a while has passed (`order`).
 
 **Prefetch.** An executor holds one run. Only where runs of the same tasks were short of late (mean below 5 ms) may more stand
-in its inbox: as many as make 80 ms of work, 256 at most, so that it does not run dry while a claim and the outcomes before it are under way.
+in its inbox: as many as make 80 ms of work, 256 at most, so that it does not run dry while a claim and the outcomes before it are
+under way.
 When the head of an inbox turns out slow, those behind it are taken back by YIELD and given to an executor that is free, or released.
 A run in the backlog for longer than 50 ms is released to the front of its queue.
 

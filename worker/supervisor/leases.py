@@ -26,7 +26,7 @@ class Leases(Loop):
     it is the outcome, there is no lease to renew.
 
     Args:
-        server: where. ``held``: all runs whose lease is ours. ``heads``: those in progress.
+        server: where. ``held``: all runs whose lease is ours. ``heads``: those in progress: no other is noted, as its outcome may leave.
         on_lost: told of each run whose lease is not ours any more.
     """
 
@@ -49,15 +49,30 @@ class Leases(Loop):
             await asyncio.sleep(min(_NOTE_AFTER, self._every / 4))
 
     async def _renew(self, runs: Sequence[Run]) -> None:
-        keys = self.server.keys
         for at in range(0, len(runs), _BATCH):
             batch = runs[at : at + _BATCH]
-            args: list[Any] = [keys.rq, int(self.server.settings.lease * 1000)]
+            args: list[Any] = [self.server.keys.rq, int(self.server.settings.lease * 1000)]
+            heads, starts = set(self._heads()), []
             for run in batch:
-                new = run.began > 0 and not run.noted
-                args += (run.id, run.token, run.version if run.began else "", event_of("started", run, self.server.settings) if new else "")
-                run.noted = run.noted or new
-            lost = set(await self.server.call("renew", [keys.leases, keys.lease, keys.events], args))
+                run.noted = run.noted or run in heads
+                event = ""
+                if run in heads and not run.told:
+                    event = event_of("started", run, self.server.settings)
+                    starts.append(run)
+                args += (run.id, run.token, run.version if run.noted else "", event)
+            lost = await self._call(args, starts)
             for run in batch:
                 if run.token.encode() in lost:
                     self._on_lost(run)
+
+    async def _call(self, args: list[Any], starts: Sequence[Run]) -> set[bytes]:
+        """The tokens that hold no lease any more; a start that may have been told in vain is told again, at the latest with the outcome."""
+        keys = self.server.keys
+        for run in starts:
+            run.told = True
+        try:
+            return set(await self.server.call("renew", [keys.leases, keys.lease, keys.events], args))
+        except BaseException:
+            for run in starts:
+                run.told = False
+            raise

@@ -193,6 +193,7 @@ class Sweeper(Periodic):
             "" if release.losses is None else release.losses,
             attempt,
             "1" if only_expired else "",
+            "",
             event_of("lost", self._as_run(lease), self.server.settings, reason=release.outcome) if release.burned else "",
         ]
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 from redis import Redis
 from support.hands import WORKER, put_task
+from support.waiting import until
 
 from taskq.producer.client import Client
 from taskq.registry import clock
 from taskq.registry.keys import Keys
 from taskq.registry.model.event import run_event
+from taskq.registry.runtime.server import Server
 from taskq.registry.scripts import load
 from taskq.registry.settings import Settings
-from taskq.worker.runs.recording import event_of, event_parts, finish_args
+from taskq.worker.runs.recording import event_of, event_parts, finish_args, release_args
 from taskq.worker.runs.run import Run, claimed_runs
-from taskq.worker.runs.verdicts import Finish
+from taskq.worker.runs.verdicts import Finish, Release
+from taskq.worker.supervisor.leases import Leases
 
 
 @pytest.fixture
@@ -195,6 +200,50 @@ def test_a_note_that_comes_behind_the_outcome_writes_nothing(settings: Settings,
 
     assert renew(redis, keys, run, event="{}") == [run.token.encode()]
     nothing_left(redis, keys, [run])
+
+
+def test_of_what_is_held_only_what_is_in_progress_is_noted(settings: Settings, redis: Redis, keys: Keys, client: Client) -> None:
+    """An outcome may be under way that knows of no note, and would leave behind what is written now."""
+    client.enqueue_many("fine", [{}] * 2)
+    ended, running = take(redis, keys, 2)
+    ended.began = running.began = clock.monotonic()
+    settings = settings.model_copy(update={"events": "all"})
+
+    async def renewed() -> None:
+        server = Server(settings, keys)
+        leases = Leases(server, lambda: [ended, running], lambda: [running], lambda run: None)
+        leases.start()
+        await asyncio.to_thread(until, lambda: redis.hexists(keys.rq_job(running.id), "version"))
+        await leases.stop()
+        await server.close()
+
+    redis.delete(keys.events)
+    asyncio.run(renewed())
+
+    assert redis.keys(f"{keys.rq}:execution:*") == [f"{keys.rq}:execution:{running.id}:{running.token}".encode()]
+    assert (ended.noted, running.noted) == (False, True)
+    assert finish(redis, keys, settings, [ended, running]) == []
+    nothing_left(redis, keys, [ended, running])
+    told = [json.loads(entry[b"event"]) for _, entry in redis.xrange(keys.events)]
+    assert Counter((event["data"]["run"], event["type"].rsplit(".")[-1]) for event in told) == {
+        (run.id, kind): 1 for run in (ended, running) for kind in ("started", "succeeded")
+    }
+
+
+@pytest.mark.parametrize("release", [Release("later", burned=True, outcome="error", delay=9.0), Release(outcome="released"), Release()])
+def test_an_attempt_that_is_given_back_has_told_its_start(
+    settings: Settings, redis: Redis, keys: Keys, client: Client, release: Release
+) -> None:
+    client.enqueue("fine")
+    (run,) = take(redis, keys)
+    run.began = 1.0 if release.outcome else 0.0
+    redis.delete(keys.events)
+    args = release_args(run, release, settings.model_copy(update={"events": "all"}), worker=WORKER, now=1.5)
+    names = [keys.leases, keys.lease, keys.parked_tasks, keys.events, keys.scheduler_runs, keys.scheduler_wake]
+    assert load("release").call(redis, names, [keys.rq, keys.prefix, *args]) == [b"ok"]
+
+    told = [json.loads(entry[b"event"])["type"].rsplit(".")[-1] for _, entry in redis.xrange(keys.events)]
+    assert told == ["started"] * bool(release.outcome) + ["retrying"] * release.burned
 
 
 def test_what_an_earlier_attempt_left_goes_with_the_next_claim(settings: Settings, redis: Redis, keys: Keys, client: Client) -> None:
