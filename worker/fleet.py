@@ -72,6 +72,8 @@ class FleetWorker:
         self.health = None if health_file is None else Path(health_file)
         if self.health is not None and not self.health.parent.is_dir():
             raise InvalidInput(f"health_file {str(self.health)!r}: there is no folder {self.health.parent}")
+        if self.health is not None and self.health.is_dir():
+            raise InvalidInput(f"health_file {str(self.health)!r} is a folder: name a file in it")
         self.wear = Wear(_positive("recycle_after", recycle_after), _positive("recycle_memory", recycle_memory))
         self.dedicated = dedicated
 

@@ -252,7 +252,8 @@ def _argv(command: str, name: str, *options: str) -> Callable[[int], list[str]]:
 
     def argv(starts: int) -> list[str]:
         named = f"{name}.{starts + 1}" if starts else name
-        return [sys.executable, "-m", "taskq", command, "--name", named, "--log-format", "text", *options]
+        # -P: what lies in this folder is the user's, also a types.py or a redis.py.
+        return [sys.executable, "-P", "-m", "taskq", command, "--name", named, "--log-format", "text", *options]
 
     return argv
 

@@ -23,7 +23,7 @@ from support.waiting import until
 
 from taskq.registry.keys import Keys
 
-TASKQ = [sys.executable, "-m", "taskq"]
+TASKQ = [sys.executable, "-P", "-m", "taskq"]  # as the installed command: without the folder on the path
 
 
 AWAY = """
@@ -216,5 +216,19 @@ def test_workers_run_what_is_registered_and_a_killed_one_is_started_again(folder
         until(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE, 5)
         until(lambda: up.events("restarted"), 10)
         assert up.taskq("run", "job", "n=2", "--wait", "--timeout", "20") == "3\n"
+    finally:
+        assert up.end() == 0
+
+
+@pytest.mark.process
+def test_files_of_the_folder_are_none_of_its_modules_whatever_their_names(folder: Path) -> None:
+    for name in ("types.py", "redis.py", "taskq.py"):
+        (folder / name).write_text(f"open({str(folder / 'imported')!r}, 'w')\nraise SystemExit('not meant to be imported')\n")
+    up = Up(folder, "--executors", "1")
+    try:
+        (folder / "job.py").write_text("from taskq import task\n@task\ndef job() -> int:\n    return 1\n")
+        up.taskq("register", "job.py")
+        assert up.taskq("run", "job", "--wait", "--timeout", "20") == "1\n"
+        assert not (folder / "imported").exists()
     finally:
         assert up.end() == 0

@@ -116,13 +116,15 @@ class Guard:
     def gone(self, handle: Handle, returncode: int) -> None:
         """An executor is dead. The run with limits that was in it, if any, gets to know the limit that it died of."""
         held = self._held.pop(handle, None)
-        breach = None
+        breach = told = None
         if held is not None:
-            held.run.breach = breach = held.run.breach or held.cell.breach(returncode)
+            told = held.run.breach  # by whom it was killed for it
+            held.run.breach = breach = told or held.cell.breach(returncode)
             self._drop(held.cell)
         self._forget(handle)
         if held is not None and breach is not None:
-            log.warning("run %s of %s: %s", held.run.id, held.run.task, breach.error)
+            if told is None:
+                log.warning("run %s of %s: %s", held.run.id, held.run.task, breach.error, extra=held.run.about)
             self._kills = kernel.kills()
         elif returncode == -signal.SIGKILL and not handle.draining:
             self._look_at_the_machine(handle)
