@@ -146,6 +146,8 @@ class Outcomes(Loop):
             confirmed = True
         finally:
             (self._box.confirm if confirmed else self._box.put_back)(batch)
+            if not confirmed:
+                self._wake.set()  # the other loop may have gone to sleep, and this one need not be the first
         if not self._box and not self._uncounted:
             self._empty.set()
 
