@@ -7,6 +7,10 @@ reads the task again and repeats. So no run is ever accepted against an outdated
 and in the steady state nothing is asked twice. What a cached spec refuses is checked against a fresh one before it is
 reported.
 
+A task that was enqueued before is enqueued again with the least that can be done (`express`): what all its calls have in common is packed
+once, and a connection of a client that is ours alone is kept at hand. On any answer but "accepted", and on none, the same run goes the
+usual way, which is the only one that decides and explains.
+
 `core` holds the operations as generators; `client` and `aclient` are thin faces that drive them over a blocking and an
 asyncio connection, `run` the two faces of one run. Waiting for a result blocks on RQ's result stream of that run.
 

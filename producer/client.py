@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, overload
 
+from taskq.producer.express import Express
 from taskq.producer.link import Link
 from taskq.producer.naming import AnyTask, name_of, named
 from taskq.producer.options import Given, Options, checked, refuse_key
@@ -28,6 +29,7 @@ class Enqueuer:
     def __init__(self, link: Link, options: Options) -> None:
         self._link = link
         self._options = options
+        self._express = Express(link, options)
 
     @overload
     def enqueue(
@@ -54,7 +56,11 @@ class Enqueuer:
             ServerUnreachable: no answer; sending it again by hand may make a second run, unless it has a ``key``.
         """
         link = self._link
-        accepted = link.perform(link.core.enqueue(name_of(task), named(task, args, params), self._options))
+        if not args and (sent := self._express.enqueue(task, params)) is not None:
+            return Run(link, sent, of=task)
+        name = name_of(task)
+        accepted = link.perform(link.core.enqueue(name, named(task, args, params), self._options))
+        self._express.learn(name)
         return Run(link, accepted.document, deduplicated=accepted.deduplicated, of=task)
 
     def enqueue_many(self, task: AnyTask, params: Iterable[Mapping[str, Any]], /) -> list[Run[Any]]:

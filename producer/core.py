@@ -109,7 +109,7 @@ class Core:
             if reply[0] == b"duplicate":
                 accepted.append((yield from self._earlier(target.task, reply[1].decode())))
                 break
-            times = _times(reply)
+            times = times_of(reply)
             accepted += [_accepted(batch, run, times) for run, _ in runs[len(accepted) : len(accepted) + len(reply) - _HEAD]]
         return accepted
 
@@ -125,6 +125,20 @@ class Core:
                 self._forms.clear()
             self._forms[target.task, options] = (target, batch, form)
         return batch, form
+
+    def ready(self, task: str, options: Options) -> tuple[Target, Batch, Form] | None:
+        """What the next call for this task and these options has in common with the last one, as long as it is known to be so.
+
+        None also where each run is sent with something of its own beside its id and its parameters.
+        """
+        known = self._forms.get((task, options))
+        if known is None or self._settings.events == "all" or not self.stands(known[0], options):
+            return None
+        return known
+
+    def stands(self, target: Target, options: Options) -> bool:
+        """Whether a target is what is known of its task."""
+        return self._catalog.known(target.task, options.version) is target
 
     def _batch(self, target: Target, options: Options) -> Batch:
         return Batch(
@@ -154,7 +168,7 @@ class Core:
         return Enqueued(document, deduplicated=True)
 
 
-def _times(reply: Sequence[bytes]) -> dict[str, str | None]:
+def times_of(reply: Sequence[bytes]) -> dict[str, str | None]:
     """Status, ``queued_at`` and ``due_at`` of the runs that a call has created, from its reply."""
     if reply[2]:
         return {"status": "scheduled", "due_at": iso(int(reply[2]) / 1000)}

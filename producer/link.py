@@ -10,6 +10,7 @@ from taskq.registry.connect import connect, connect_async
 from taskq.registry.effects import Op, run_async, run_sync
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
+from taskq.registry.runtime.direct import Lines
 from taskq.registry.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Link(Base):
         self.redis: Redis = connect(self.settings) if connection is None else connection
         self._owned = connection is None
         self._adopt(self.redis)
+        self.lines = Lines(self.redis, keep=self._owned)
 
     def perform(self, op: Op[T]) -> T:
         """Drive an operation and return its value."""
@@ -64,6 +66,7 @@ class Link(Base):
 
     def close(self) -> None:
         """Close the connection, if it was made here."""
+        self.lines.close()
         if self._owned:
             self.redis.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from taskq.producer.cancelling import cancel_and_wait
 from taskq.producer.link import AsyncLink, Link
@@ -31,11 +31,17 @@ class Field(Generic[V]):
         return self if view is None else view.document[self._name]  # type: ignore[literal-required]  # a name of the document
 
 
+class Unread(Protocol):
+    """A document that is made when it is first asked for."""
+
+    def document(self) -> RunDocument:
+        """Make it."""
+
+
 class View(Generic[R]):
     """What a run's two faces share: the fields of its document.
 
     Attributes:
-        document: the ``status`` document as of the last reading.
         deduplicated: whether an idempotency key stood for this run before it was asked for.
     """
 
@@ -55,17 +61,28 @@ class View(Generic[R]):
     started_at = Field[str | None]()
     ended_at = Field[str | None]()
 
-    __slots__ = ("_of", "deduplicated", "document")
+    __slots__ = ("_document", "_of", "deduplicated")
 
-    def __init__(self, document: RunDocument, *, deduplicated: bool = False, of: object = None) -> None:
+    def __init__(self, document: RunDocument | Unread, *, deduplicated: bool = False, of: object = None) -> None:
         """
         Args:
-            document, deduplicated: the attributes.
+            document, deduplicated: the attributes; the document may be one that is yet to be made.
             of: the task as it was given: a function or class says of what type its result is.
         """
-        self.document = document
+        self._document = document
         self.deduplicated = deduplicated
         self._of = None if isinstance(of, str) else of
+
+    @property
+    def document(self) -> RunDocument:
+        """The ``status`` document as of the last reading."""
+        if not isinstance(self._document, dict):
+            self._document = self._document.document()
+        return self._document
+
+    @document.setter
+    def document(self, document: RunDocument) -> None:
+        self._document = document
 
     @property
     def result(self) -> R | None:
@@ -98,7 +115,7 @@ class Run(View[R]):
 
     __slots__ = ("_link",)
 
-    def __init__(self, link: Link, document: RunDocument, *, deduplicated: bool = False, of: object = None) -> None:
+    def __init__(self, link: Link, document: RunDocument | Unread, *, deduplicated: bool = False, of: object = None) -> None:
         super().__init__(document, deduplicated=deduplicated, of=of)
         self._link = link
 

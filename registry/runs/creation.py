@@ -9,12 +9,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import hiredis
+
 from taskq.registry.codec import dumps, exceeds
 from taskq.registry.effects import Arg, Call
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
 from taskq.registry.scripts import Script, load
 from taskq.registry.serializer import GUARD
+
+ID_BYTES: Final = 12
+"""Random bytes of a run's id, which is their hex form."""
 
 MAX_BATCH: Final = 500
 """Runs in one call of the script: what Redis does without looking at another client."""
@@ -25,7 +30,6 @@ INDEX_CAP: Final = 100_000
 LARGE: Final = 256 * 1024
 """Bytes of parameters from which on it is said, once a task, that they are large: each copy of them costs the server as much."""
 
-_ID_BYTES: Final = 12
 _MOST_WARNED: Final = 10_000
 _warned: set[str] = set()
 log = logging.getLogger("taskq.producer")
@@ -68,8 +72,8 @@ class Batch:
 
 def new_ids(count: int) -> list[str]:
     """Fresh run ids: 96 random bits each, in hex."""
-    text = os.urandom(_ID_BYTES * count).hex()
-    width = _ID_BYTES * 2
+    text = os.urandom(ID_BYTES * count).hex()
+    width = ID_BYTES * 2
     return [text[at : at + width] for at in range(0, len(text), width)]
 
 
@@ -112,26 +116,29 @@ class Form:
 def form_of(keys: Keys, batch: Batch) -> Form:
     """The form for runs of this batch."""
     names = [keys.revision, keys.rq_queues, keys.rq_queue(batch.queue), keys.runs, keys.runs_of(batch.task), keys.events]
-    names += [keys.scheduler_runs, keys.rq_registry("scheduled", batch.queue)]
-    if batch.once is not None:
-        names.append(batch.once)
     limit = batch.timeout if batch.limit is None else batch.limit
-    head: list[Arg] = [
-        batch.revision,
-        keys.rq,
-        keys.queue_name(batch.queue),
-        batch.task,
-        math.ceil(limit),
-        INDEX_CAP,
-        math.ceil(batch.once_ttl),
-        batch.trigger,
-        batch.cause,
-        "" if batch.pin is None else batch.pin,
-        "" if batch.limit is None else repr(batch.limit),
-        batch.due,
-        keys.scheduler_wake,
-    ]
+    head: list[Arg] = [batch.revision, keys.rq, keys.queue_name(batch.queue), batch.task, math.ceil(limit), batch.trigger, INDEX_CAP]
+    if batch.due or batch.once or batch.cause or batch.pin is not None or batch.limit is not None:
+        names += [keys.scheduler_runs, keys.rq_registry("scheduled", batch.queue)]
+        if batch.once is not None:
+            names.append(batch.once)
+        head += ["more", batch.due, keys.scheduler_wake, math.ceil(batch.once_ttl), batch.cause]
+        head += ["" if batch.pin is None else batch.pin, "" if batch.limit is None else repr(batch.limit)]
+    else:
+        head.append("")
     return Form(load("enqueue"), names, head)
+
+
+def packed_head(form: Form) -> bytes:
+    """The call of this form for one run as it is sent to Redis, but for `packed_run`, which follows."""
+    first: tuple[Any, ...] = ("EVALSHA", form.script.sha, len(form.names), *form.names, *form.head)
+    packed = hiredis.pack_command(first)
+    return b"*%d%b" % (len(first) + len(NewRun._fields), packed[packed.index(b"\r") :])
+
+
+def packed_run(run: bytes, data: bytes) -> bytes:
+    """What follows `packed_head`: a run without an event."""
+    return b"$%d\r\n%b\r\n$%d\r\n%b\r\n$0\r\n\r\n" % (len(run), run, len(data), data)
 
 
 def enqueue_call(form: Form, runs: Iterable[NewRun]) -> Call:

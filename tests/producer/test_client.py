@@ -16,6 +16,7 @@ from taskq.registry.effects import Effect
 from taskq.registry.errors import FormatUnknown, InvalidInput, NotFound, ServerUnreachable, TaskRetired
 from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
+from taskq.registry.runtime.direct import Lines
 from taskq.registry.settings import Settings
 
 NUMBER = Spec(parameters=hands.schema(n={"type": "integer"}), timeout="1m30s")
@@ -62,14 +63,21 @@ def test_an_enqueue_is_one_round_trip_once_the_task_is_known(
 ) -> None:
     hands.put_task(server, keys, "count", spec=NUMBER)
     client.enqueue("count", n=1)
-    seen: list[Effect] = []
-    perform = effects._perform
+    seen: list[Effect | bytes] = []
+    perform, exchange = effects._perform, Lines.exchange
 
     def noted(effect: Effect, redis: Redis) -> object:
         seen.append(effect)
         return perform(effect, redis)
 
+    def exchanged(lines: Lines, packed: bytes) -> object:
+        reply = exchange(lines, packed)
+        if reply is not None:
+            seen.append(packed)
+        return reply
+
     monkeypatch.setattr(effects, "_perform", noted)
+    monkeypatch.setattr(Lines, "exchange", exchanged)
     client.enqueue("count", n=2)
     assert len(seen) == 1
 

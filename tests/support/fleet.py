@@ -117,7 +117,8 @@ class Fleet:
         names = [keys.revision, keys.rq_queues, keys.rq_queue(queue), keys.runs, keys.runs_of(task), keys.events]
         names += [keys.scheduler_runs, keys.rq_registry("scheduled", queue)]
         for at in range(0, count, 500):
-            args: list[Any] = ["", keys.rq, keys.queue_name(queue), task, 300, 100_000, 60, "test", "", pin, limit, "", keys.scheduler_wake]
+            args: list[Any] = ["", keys.rq, keys.queue_name(queue), task, 300, "test", 100_000]
+            args += ["more", "", keys.scheduler_wake, 60, "", pin, limit]
             for run in ids[at : at + 500]:
                 args += [run, dump_params(params), ""]
             scripts.load("enqueue").call(self.redis, names, args)
