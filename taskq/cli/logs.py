@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import click
 
+from taskq.cli.output import printable
 from taskq.registry import clock
 from taskq.registry.runs.fields import fields_of
 
@@ -51,6 +52,17 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class TextLines(logging.Formatter):
+    """A record as text for people, without control characters: parts of it may be somebody's words."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT_FORMAT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the traceback where there is one."""
+        return printable(super().format(record))
+
+
 _OURS: Final = ("at", "level", "logger", "message", "error")
 
 
@@ -76,5 +88,5 @@ def start_log(form: str, *, verbose: bool, **known: Any) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     as_json = form == JSON or (form == AUTO and not sys.stderr.isatty())
-    handler.setFormatter(JsonLines(known) if as_json else logging.Formatter(_TEXT_FORMAT))
+    handler.setFormatter(JsonLines(known) if as_json else TextLines())
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])

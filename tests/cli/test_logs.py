@@ -37,6 +37,11 @@ def record(message: str, *args: object, exc: bool = False, **extra: object) -> l
     return made
 
 
+def test_a_line_of_text_can_not_speak_to_the_terminal() -> None:
+    line = logs.TextLines().format(record("run %s is cancelled: %s", "r1", "\x1b[2J\x9b wrong\u202e region"))
+    assert line.endswith(" INFO run r1 is cancelled: \\x1b[2J\\x9b wrong\\u202e region")
+
+
 def test_a_json_line_holds_what_is_known_of_the_process_and_the_records_fields() -> None:
     formatter = logs.JsonLines({"worker": "w1"})
     line = formatter.format(record("run %s is\nput back", "r1", exc=True, run="r1", task="t", version=3, odd=Angry(), at="x"))
