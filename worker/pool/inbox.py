@@ -107,6 +107,8 @@ class Inbox:
         self.begun[number] = request
         request.deadline = now + request.timeout
         if isinstance(request, Run):
+            if request.stop is not None:  # it was told to stop before, and has begun all the same
+                request.deadline = now
             request.began = now
             self.lanes.enter(request.lane)
         else:
@@ -143,12 +145,14 @@ class Inbox:
     def fates(self, page: Page) -> list[Left]:
         """How far each request was: its executor has written down what it began."""
         begun, ended = page.begun, page.ended
-        # The one that was alone in the executor when it died, if any was.
+        # The one that was alone in the executor when it died, if any was; a solo one also where it has ended and its outcome is lost.
         crashed = begun if begun != ended else 0
         last = self.inbox.get(crashed)
         if not isinstance(last, Ask) and (last is None or last.lane.name):
             together = [
-                number for number, request in self.inbox.items() if number <= begun and isinstance(request, Run) and request.lane.name
+                number
+                for number, request in self.inbox.items()
+                if number <= begun and isinstance(request, Run) and (request.lane.name or request.solo)
             ]
             crashed = together[0] if len(together) == 1 else 0
         left: list[Left] = []

@@ -110,6 +110,43 @@ def test_f17_a_run_that_crashes_three_executors_fails_with_reason_poison_and_the
     assert fleet.result(fleet.enqueue("fine")[0]) == 1
 
 
+BREAKS = {
+    "closes": "os.closerange(3, 300)",
+    "writes": "[os.write(n, b'rubbish') for n in range(3, 99) if 'socket' in os.path.realpath(f'/proc/self/fd/{n}')]",
+}
+
+
+@pytest.mark.parametrize("how", list(BREAKS))
+@pytest.mark.parametrize("lane", ["alone", "async", "threads"])
+def test_f17_a_run_that_breaks_the_link_of_its_executor_is_poison_at_the_third_time(fleet: Fleet, how: str, lane: str) -> None:
+    more = {"async": {"coroutine": True}, "threads": {"threads": 4}}.get(lane, {})
+    kind = "async " * (lane == "async")
+    fleet.put("breaks", f"{HEAD}@task\n{kind}def breaks():\n    {BREAKS[how]}\n", parameters=FREE, **more)
+    fleet.put("fine", HEAD + "@task\ndef fine():\n    return 1\n")
+    worker = fleet.start(1)
+    (run,) = fleet.enqueue("breaks")
+    assert fleet.failure(run, 30)[0] == "poison"
+    assert 2 <= len(fleet.attempts(run)) <= 3  # the first time, it may have ended before
+    assert worker.process.poll() is None
+    assert fleet.result(fleet.enqueue("fine")[0]) == 1
+
+
+def test_a_run_behind_an_on_unload_that_does_not_return_is_neither_late_nor_lost(fleet: Fleet) -> None:
+    source = HEAD + "class T(Task):\n    def execute(self): return NUMBER\n    def on_unload(self): time.sleep(3600)\n"
+    source = source.replace("import task,", "import task, Task,")
+    fleet.put("fine", HEAD + "@task\ndef fine():\n    return 1\n", grace=1.0)
+    worker = fleet.start(1)
+    for number in (1, 2):
+        fleet.put("t", source.replace("NUMBER", str(number)), attribute="T")
+        assert fleet.result(fleet.enqueue("t")[0]) == number
+    runs: list[str] = []
+    while "it is replaced" not in worker.text():  # a version is dropped some seconds after its last run
+        (run,) = fleet.enqueue("fine", limit="1")
+        runs.append(run)
+        assert fleet.ended(run) == "finished"
+    assert fleet.attempts(runs[-1]) == []
+
+
 @pytest.mark.parametrize("code", ["sys.exit(3)", "raise SystemExit('no')", "raise KeyboardInterrupt"])
 @pytest.mark.parametrize("lane", ["alone", "async", "threads"])
 def test_f17_a_run_that_calls_sys_exit_fails_by_itself(fleet: Fleet, code: str, lane: str) -> None:

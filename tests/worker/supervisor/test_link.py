@@ -219,6 +219,44 @@ def test_runs_on_threads_begin_together_up_to_their_slots_and_each_has_a_deadlin
     asyncio.run(scenario())
 
 
+def test_f17_a_run_that_had_an_executor_for_itself_has_crashed_it_also_where_it_had_ended(fake: tuple[Fake, socket.socket]) -> None:
+    process, _ = fake
+
+    async def scenario() -> list[Left]:
+        notes = Notes()
+        handle = await Handle.start(process, notes, max_result=1, max_log=1)
+        run = a_run("suspect")
+        run.solo = True
+        handle.run(run)
+        process.page.cells[0] = process.page.cells[1] = run.number
+        process.kill()
+        await asyncio.wait_for(notes.gone_event.wait(), 5)
+        return notes.left[0]
+
+    assert [fate for _, fate in asyncio.run(scenario())] == [Fate.CRASHED]
+
+
+def test_one_that_was_told_to_stop_before_it_began_is_late_when_it_begins(fake: tuple[Fake, socket.socket]) -> None:
+    """Given a run that began in its executor just as its CANCEL came, then it goes down the ladder, and not only at its timeout."""
+    process, theirs = fake
+
+    async def scenario() -> None:
+        notes = Notes()
+        handle = await Handle.start(process, notes, max_result=1, max_log=1)
+        first, second = a_run("first"), a_run("second")
+        handle.run(first)
+        handle.run(second)
+        handle.cancel(second, "cancel")
+        theirs.sendall(encode(Kind.FINISHED, first.number, [1.0, b"r"]))
+        await asyncio.wait_for(notes.finished_event.wait(), 5)
+        assert handle.begun == {second.number: second}
+        assert handle.deadline <= clock.monotonic()
+        handle.kill()
+        await asyncio.wait_for(notes.gone_event.wait(), 5)
+
+    asyncio.run(scenario())
+
+
 def test_only_the_head_of_an_inbox_has_a_deadline(fake: tuple[Fake, socket.socket]) -> None:
     process, theirs = fake
 
