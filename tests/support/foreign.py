@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -66,7 +67,8 @@ class Started:
         below = psutil.Process(self.pid).children(recursive=True)
         self.signal(signal.SIGKILL)
         for process in below:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.wait()
         psutil.wait_procs(below, timeout=10)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -45,7 +46,8 @@ def serve(settings: Settings, tmp_path: Path) -> Iterator[Serve]:
             below = psutil.Process(process.pid).children(recursive=True)
             process.kill()
             for child in below:
-                child.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
         process.communicate()
 
 

@@ -48,9 +48,9 @@ def test_one_process_runs_one_job_after_the_other(workers: Workers, queue: Queue
 
 def test_it_is_replaced_after_so_many_jobs(workers: Workers, queue: Queue) -> None:
     jobs = [queue.enqueue(legacy.process) for _ in range(5)]
-    workers.burst(RQWorker, made={"recycle_after": 2})
+    worker = workers.burst(RQWorker, made={"recycle_after": 2})
     first, second, third, fourth, fifth = (job.return_value() for job in jobs)
-    assert first == second != third == fourth != fifth
+    assert first == second != third == fourth != fifth, worker.log.read_text()
 
 
 def test_a_subclass_may_say_after_how_many(workers: Workers, queue: Queue) -> None:
@@ -266,6 +266,22 @@ def test_it_ends_when_its_worker_is_killed(workers: Workers, queue: Queue) -> No
     until(lambda: not horse.is_running() or horse.status() == psutil.STATUS_ZOMBIE, what="its end")
     for other in others:
         other.kill()
+    psutil.wait_procs(others, timeout=10)
+
+
+def test_it_does_not_keep_a_killed_workers_wait_for_a_job_open(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
+    worker = workers.idle(RQWorker, "legacy", "other")
+    until(lambda: int(bare.info("clients")["blocked_clients"]) == 1, what="the worker to wait for a job")
+    horse = horse_of(worker)
+    horse.suspend()
+    try:
+        worker.signal(signal.SIGKILL)
+        worker.wait()
+        until(lambda: int(bare.info("clients")["blocked_clients"]) == 0, what="the end of the wait")
+        job = queue.enqueue(legacy.add, 1)
+        assert queue.get_job_ids() == [job.id]
+    finally:
+        horse.kill()
 
 
 def test_a_signal_while_a_job_is_taken_loses_no_job(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
