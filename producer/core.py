@@ -15,7 +15,7 @@ from taskq.registry.effects import Call, Command, Op, Pipeline
 from taskq.registry.errors import Conflict, TaskqError
 from taskq.registry.keys import Keys
 from taskq.registry.model.event import run_event
-from taskq.registry.runs.creation import MAX_BATCH, Batch, Form, NewRun, enqueue_call, form_of, new_ids
+from taskq.registry.runs.creation import MAX_BATCH, Batch, Form, NewRun, enqueue_call, form_of, form_of_one, new_ids
 from taskq.registry.runs.document import RunDocument, new_document, read_runs
 from taskq.registry.runtime.faults import point
 from taskq.registry.settings import Settings
@@ -41,13 +41,16 @@ class Core:
         settings: of the namespace.
         keys: of the same.
         trigger: what the runs record as having made them.
+
+    Attributes:
+        catalog: what is known of the tasks.
     """
 
     def __init__(self, settings: Settings, keys: Keys, trigger: str = "client") -> None:
         self._settings = settings
         self._keys = keys
         self._trigger = trigger
-        self._catalog = Catalog(keys)
+        self.catalog = Catalog(keys)
         self._forms: dict[tuple[str, Options], tuple[Target, Batch, Form]] = {}
 
     def enqueue(self, task: str, params: Mapping[str, Any], options: Options) -> Op[Enqueued]:
@@ -85,13 +88,13 @@ class Core:
 
     def _prepare(self, task: str, params: Sequence[Mapping[str, Any]], options: Options, *, fresh: bool) -> Op[tuple[Target, list[bytes]]]:
         limit = self._settings.max_params
-        known = None if fresh else self._catalog.known(task, options.version)
+        known = None if fresh else self.catalog.known(task, options.version)
         if known is not None:
             try:
                 return known, [known.encode(values, limit) for values in params]
             except TaskqError:
                 pass  # what is known may be outdated: the registry decides below
-        target = yield from self._catalog.read(task, options.version)
+        target = yield from self.catalog.read(task, options.version)
         return target, [target.encode(values, limit) for values in params]
 
     def _write(self, target: Target, options: Options, runs: Sequence[tuple[str, bytes]]) -> Op[list[Enqueued]]:
@@ -127,18 +130,16 @@ class Core:
         return batch, form
 
     def ready(self, task: str, options: Options) -> tuple[Target, Batch, Form] | None:
-        """What the next call for this task and these options has in common with the last one, as long as it is known to be so.
+        """What calls for one run of this task with these options have in common, as long as the target is `Catalog.known`.
 
         None also where each run is sent with something of its own beside its id and its parameters.
         """
-        known = self._forms.get((task, options))
-        if known is None or self._settings.events == "all" or not self.stands(known[0], options):
+        target = self.catalog.known(task, options.version)
+        if target is None or options.once is not None or self._settings.events == "all":
             return None
-        return known
-
-    def stands(self, target: Target, options: Options) -> bool:
-        """Whether a target is what is known of its task."""
-        return self._catalog.known(target.task, options.version) is target
+        batch = self._batch(target, options)
+        form = form_of_one(self._keys, batch)
+        return None if form is None else (target, batch, form)
 
     def _batch(self, target: Target, options: Options) -> Batch:
         return Batch(

@@ -17,7 +17,7 @@ from taskq.producer.options import Options
 from taskq.registry.authoring.task import FunctionTask
 from taskq.registry.effects import Call, Op
 from taskq.registry.errors import TaskqError
-from taskq.registry.runs.creation import ID_BYTES, Batch, Form, NewRun, enqueue_call, packed_head, packed_run
+from taskq.registry.runs.creation import ID_BYTES, Batch, Form, packed_head, packed_run
 from taskq.registry.runs.document import RunDocument, new_document
 from taskq.registry.runtime.faults import point
 
@@ -57,13 +57,13 @@ class Express:
     def __init__(self, link: Link, options: Options) -> None:
         self._link, self._options = link, options
         self._ready: dict[str, Ready] = {}
-        self._limit = link.settings.max_params
+        self._known, self._version, self._limit = link.core.catalog.known, options.version, link.settings.max_params
 
     def enqueue(self, task: object, params: Mapping[str, Any]) -> Sent | None:
         """Enqueue one run; None if that must be done by the core: then nothing was written."""
         ready = self._ready.get(task if type(task) is str else task.name if type(task) is FunctionTask else "")
         link = self._link
-        if ready is None or not link.core.stands(ready.target, self._options):
+        if ready is None or self._known(ready.batch.task, self._version) is not ready.target:
             return None
         data = ready.bare
         if params or data is None:
@@ -76,7 +76,7 @@ class Express:
         reply = link.lines.exchange(ready.head + packed_run(name.encode(), data))
         if reply is None:
             # The same run again: whatever became of the first try, there will be one.
-            reply = link.perform(_send(enqueue_call(ready.form, [NewRun(name, data)])))
+            reply = link.perform(_send(Call(ready.form.script, ready.form.names, [*ready.form.head, name, data])))
             link.lines.went_well()
         point("client.enqueued")
         return Sent(ready.batch, name, reply) if reply[0] == b"ok" else None

@@ -116,9 +116,8 @@ class Form:
 def form_of(keys: Keys, batch: Batch) -> Form:
     """The form for runs of this batch."""
     names = [keys.revision, keys.rq_queues, keys.rq_queue(batch.queue), keys.runs, keys.runs_of(batch.task), keys.events]
-    limit = batch.timeout if batch.limit is None else batch.limit
-    head: list[Arg] = [batch.revision, keys.rq, keys.queue_name(batch.queue), batch.task, math.ceil(limit), batch.trigger, INDEX_CAP]
-    if batch.due or batch.once or batch.cause or batch.pin is not None or batch.limit is not None:
+    head = _common(keys, batch)
+    if _more(batch):
         names += [keys.scheduler_runs, keys.rq_registry("scheduled", batch.queue)]
         if batch.once is not None:
             names.append(batch.once)
@@ -129,16 +128,34 @@ def form_of(keys: Keys, batch: Batch) -> Form:
     return Form(load("enqueue"), names, head)
 
 
+def form_of_one(keys: Keys, batch: Batch) -> Form | None:
+    """The form for one run without an event, by ``enqueue_one.lua``: id and data follow. None if that can't say all of this batch."""
+    if _more(batch):
+        return None
+    names = [keys.revision, keys.rq_queues, keys.rq_queue(batch.queue), keys.runs, keys.runs_of(batch.task)]
+    return Form(load("enqueue_one"), names, _common(keys, batch))
+
+
+def _common(keys: Keys, batch: Batch) -> list[Arg]:
+    limit = batch.timeout if batch.limit is None else batch.limit
+    return [batch.revision, keys.rq, keys.queue_name(batch.queue), batch.task, math.ceil(limit), batch.trigger, INDEX_CAP]
+
+
+def _more(batch: Batch) -> bool:
+    """Whether something is to be said that few runs need."""
+    return bool(batch.due or batch.once or batch.cause) or batch.pin is not None or batch.limit is not None
+
+
 def packed_head(form: Form) -> bytes:
-    """The call of this form for one run as it is sent to Redis, but for `packed_run`, which follows."""
+    """The call of a form of `form_of_one` as it is sent to Redis, but for `packed_run`, which follows."""
     first: tuple[Any, ...] = ("EVALSHA", form.script.sha, len(form.names), *form.names, *form.head)
     packed = hiredis.pack_command(first)
-    return b"*%d%b" % (len(first) + len(NewRun._fields), packed[packed.index(b"\r") :])
+    return b"*%d%b" % (len(first) + 2, packed[packed.index(b"\r") :])
 
 
 def packed_run(run: bytes, data: bytes) -> bytes:
-    """What follows `packed_head`: a run without an event."""
-    return b"$%d\r\n%b\r\n$%d\r\n%b\r\n$0\r\n\r\n" % (len(run), run, len(data), data)
+    """What follows `packed_head`."""
+    return b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(run), run, len(data), data)
 
 
 def enqueue_call(form: Form, runs: Iterable[NewRun]) -> Call:

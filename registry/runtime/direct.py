@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
+import struct
 from typing import Any
 
 import redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 
 class Lines:
@@ -43,9 +45,6 @@ class Lines:
         try:
             connection.send_packed_command((packed,), False)
             reply = connection.read_response()
-        except ResponseError:
-            self._pool.release(connection)
-            return None
         except BaseException as error:  # an answer that was not read must not be taken for that of the next command
             connection.disconnect()
             self._pool.release(connection)
@@ -76,9 +75,24 @@ class Lines:
         """The client has just been answered: a connection of its pool may be kept, if none is."""
         if self._pool is not None and self._keep and not self._free and self._process == os.getpid():
             with contextlib.suppress(RedisError, OSError):
-                self._free.append(self._pool.get_connection())
+                connection = self._pool.get_connection()
+                _wait_in_kernel(connection)
+                self._free.append(connection)
 
     def close(self) -> None:
         """Put back all that are kept."""
         while self._free and self._pool is not None:
-            self._pool.release(self._free.pop())
+            connection = self._free.pop()
+            connection.disconnect()
+            self._pool.release(connection)
+
+
+def _wait_in_kernel(connection: Any) -> None:
+    """Have the kernel watch the connection's timeout: Python asks it before each read and each write whether there is something, else."""
+    sock, timeout = getattr(connection, "_sock", None), connection.socket_timeout
+    if type(sock) is socket.socket and timeout:
+        seconds, rest = divmod(timeout, 1)
+        limit = struct.pack("@ll", int(seconds), int(rest * 1_000_000))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        sock.settimeout(None)

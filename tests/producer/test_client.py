@@ -154,10 +154,10 @@ def test_an_outdated_spec_that_would_accept_does_not_decide(client: Client, serv
 def test_a_change_of_another_task_costs_no_validator(client: Client, server: Redis, keys: Keys) -> None:
     hands.put_task(server, keys, "job", spec=NUMBER)
     client.enqueue("job", n=1)
-    known = client._link.core._catalog.known("job", None)
+    known = client._link.core.catalog.known("job", None)
     hands.put_task(server, keys, "unrelated")
     client.enqueue("job", n=1)
-    again = client._link.core._catalog.known("job", None)
+    again = client._link.core.catalog.known("job", None)
     assert known and again
     assert again.validator is known.validator
     assert again.revision != known.revision

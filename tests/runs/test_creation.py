@@ -11,7 +11,7 @@ from redis import Redis
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
 from taskq.registry.runs import creation
-from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call, form_of
+from taskq.registry.runs.creation import Batch, NewRun, encode, enqueue_call, form_of, form_of_one, packed_head, packed_run
 from taskq.registry.serializer import GUARD
 
 DATA = encode("count", {}, 100)
@@ -67,3 +67,29 @@ def test_parameters_at_the_limit_pass_and_one_byte_more_does_not() -> None:
     encode("count", {"t": text}, fits)
     with pytest.raises(InvalidInput, match=f"take {fits} bytes, allowed are {fits - 1}"):
         encode("count", {"t": text}, fits - 1)
+
+
+def test_a_run_that_is_sent_alone_is_written_as_one_of_a_batch(redis: Redis, keys: Keys) -> None:
+    batch = replace(BATCH, revision="0")
+    one = form_of_one(keys, batch)
+    assert one is not None
+    packed = packed_head(one) + packed_run(b"alone", DATA)
+    one.script.call(redis, one.names, [*one.head, "loads it", DATA])
+    connection = redis.connection_pool.get_connection()
+    connection.send_packed_command([packed], False)
+    reply = connection.read_response()
+    redis.connection_pool.release(connection)
+    batched = send(redis, keys, batch, "batched")
+    assert [(reply[0], *reply[2:]) for reply in (reply, batched)] == [(b"ok", b"", 1)] * 2
+    jobs = [redis.hgetall(keys.rq_job(run)) for run in ("alone", "batched")]
+    for job in jobs:
+        assert job.pop(b"created_at") == job.pop(b"enqueued_at")
+    assert jobs[0] == jobs[1]
+    assert one.script.call(redis, one.names, [*one.head, "alone", DATA])[3] == 0
+    assert redis.lrange(keys.rq_queue("default"), 0, -1) == [b"loads it", b"alone", b"batched"]
+    assert redis.zrange(keys.runs, 0, -1) == redis.zrange(keys.runs_of("count"), 0, -1) == [b"loads it", b"alone", b"batched"]
+
+
+@pytest.mark.parametrize("more", [{"due": "+1"}, {"cause": "e"}, {"pin": 1}, {"limit": 2.0}, {"once": "taskq:once:x"}])
+def test_a_run_of_which_more_is_to_be_said_is_not_sent_alone(keys: Keys, more: dict[str, Any]) -> None:
+    assert form_of_one(keys, Batch(task="count", queue="default", timeout=1.5, **more)) is None
