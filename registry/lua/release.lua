@@ -20,7 +20,8 @@ for at = 3, #ARGV, 11 do
   local job, later = rq .. ':job:' .. run, string.sub(where, 1, 1) == '+'
   if holds(run, token, ARGV[at + 8] == '1') then
     end_lease(run, token, queue)
-    local f = redis.call('HMGET', job, 'status', 'attempt', 'version', 'cancel')
+    -- pcall: what is no hash must not keep the runs behind it.
+    local f = redis.pcall('HMGET', job, 'status', 'attempt', 'version', 'cancel')
     if f[1] then
       -- What can't be started here may come through often: only what there is to change is written.
       local fields = {'status', 'queued', 'started_at', '', 'worker_name', ''}

@@ -32,6 +32,8 @@ from taskq.worker.runs.verdicts import Finish, Release
 
 log = logging.getLogger("taskq.worker")
 _BATCH = 200
+# Expired leases that one sweep takes over at most: what a large worker held is not to wait for one sweep after the other.
+_MOST = 2_000
 _UNPARK = 500
 _KINDS = ("finished", "failed", "canceled")
 # A dead worker is listed as gone for so many times its TTL.
@@ -137,12 +139,13 @@ class Sweeper(Periodic):
     async def _list(self, worker: str) -> list[Expired]:
         """In the order of their claims, which is that of the tokens: runs of one claim have expired at the same moment."""
         names = self.server.keys
-        rows = await self.server.call("expired", [names.leases, names.lease], [names.rq, _BATCH, worker])
+        rows = await self.server.call("expired", [names.leases, names.lease], [names.rq, _MOST, worker])
         return sorted(map(Expired.parse, rows), key=lambda lease: int(lease.token))
 
     async def _take_over(self, leases: list[Expired], *, only_expired: bool) -> None:
         if leases:
             self.on_dead()
+        releases: list[tuple[Expired, Release]] = []
         for lease in reversed(leases):
             record = self._snapshot.tasks.get(lease.task)
             verdict = verdicts.on_loss(lease.losses, record.spec if record else None, "worker_lost", f"worker {lease.worker}")
@@ -150,7 +153,8 @@ class Sweeper(Periodic):
             if isinstance(verdict, Finish):
                 await self._finish(lease, verdict, only_expired=only_expired)
             else:
-                await self._release([lease], verdict, only_expired=only_expired)
+                releases.append((lease, verdict))
+        await self._release(releases, only_expired=only_expired)
 
     async def _finish(self, lease: Expired, finish: Finish, *, only_expired: bool) -> None:
         names = self.server.keys
@@ -163,11 +167,11 @@ class Sweeper(Periodic):
         args = finish_args(items, self.server.settings, only_expired=only_expired, counts=counts)
         await self.server.call("finish", [names.leases, names.lease, names.events], [names.rq, names.prefix, lease.worker, *args])
 
-    async def _release(self, leases: Sequence[Expired], release: Release, *, only_expired: bool) -> None:
+    async def _release(self, releases: Sequence[tuple[Expired, Release]], *, only_expired: bool) -> None:
         names = self.server.keys
-        for at in range(0, len(leases), _BATCH):
+        for at in range(0, len(releases), _BATCH):
             args: list[Any] = [names.rq, names.prefix]
-            for lease in leases[at : at + _BATCH]:
+            for lease, release in releases[at : at + _BATCH]:
                 args += self._release_args(lease, release, only_expired=only_expired)
             await self.server.call("release", [names.leases, names.lease, names.parked_tasks, names.events], args)
 
@@ -225,14 +229,17 @@ class Sweeper(Periodic):
                 "run %s was claimed in vain: the reply was lost; it is given back", lease.run, extra={"run": lease.run, "task": lease.task}
             )
         # The last one first, so that they keep their order at the front.
-        await self._release(lost[::-1], verdicts.HAND_BACK, only_expired=False)
+        await self._hand_back(lost[::-1])
         self._strays = strays - self._strays
 
     async def give_back_strays(self) -> None:
         """The worker stops, perhaps in the midst of a claim: whatever is ours by name and not known here runs elsewhere now."""
         ours = {(run.id, run.token) for run in self._held()}
         strays = [lease for lease in await self._list(self._worker) if (lease.run, lease.token) not in ours]
-        await self._release(strays[::-1], verdicts.HAND_BACK, only_expired=False)
+        await self._hand_back(strays[::-1])
+
+    async def _hand_back(self, leases: Iterable[Expired]) -> None:
+        await self._release([(lease, verdicts.HAND_BACK) for lease in leases], only_expired=False)
 
     async def _move_due(self) -> None:
         """Where no scheduler leads, runs that have become due are ours to move: one call, which does nothing where one does."""
