@@ -108,8 +108,12 @@ def _refusal(run: str, fields: Mapping[str, str], tasks: Mapping[str, TaskRecord
         return NotFound(f"there is no run {run}", hint="records of ended runs expire after the task's result_ttl or failure_ttl")
     if fields["taskq"] != _FORMAT:
         return FormatUnknown(f"run {run} has format {fields['taskq']}, this release reads {_FORMAT}")
+    try:
+        attempt, _ = int(fields.get("attempt", 0)), _last_attempt(fields)
+    except (ValueError, OverflowError) as error:
+        return FormatUnknown(f"the record of run {run} is damaged: {error}")
     if from_rq(fields["status"]) not in _AGAIN:
-        return _conflict(run, fields["status"], int(fields.get("attempt", 0)))
+        return _conflict(run, fields["status"], attempt)
     task = tasks[fields["task"]]
     return task if isinstance(task, TaskqError) else None
 

@@ -10,7 +10,7 @@ from support import hands
 
 from taskq.registry import clock
 from taskq.registry.effects import Call, Effect, Op, run_sync
-from taskq.registry.errors import Conflict, InvalidInput, NotFound, TaskRetired
+from taskq.registry.errors import Conflict, FormatUnknown, InvalidInput, NotFound, TaskRetired
 from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
 from taskq.registry.runs.cancellation import cancel_run
@@ -188,6 +188,17 @@ def test_some_of_many_are_retried_and_the_others_told_apart(redis: Redis, keys: 
     answers = run_sync(retry_runs(keys, settings, ["a", "none", "c", "b"]), redis)
     assert [(item.run, type(item.error)) for item in answers] == [("a", type(None)), ("none", NotFound), ("c", Conflict), ("b", type(None))]
     assert redis.lrange(keys.rq_queue("default"), 0, -1) == [b"c", b"a", b"b"]
+
+
+@pytest.mark.parametrize(("field", "junk"), [("attempt", "many"), ("started_at", "yesterday"), ("ended_at", "x")])
+def test_one_that_somebody_has_spoiled_keeps_no_other_from_being_retried(
+    redis: Redis, keys: Keys, settings: Settings, job: str, field: str, junk: str
+) -> None:
+    enqueue(redis, keys, "a", "b")
+    fail(redis, keys, 2)
+    redis.hset(keys.rq_job("a"), field, junk)
+    answers = run_sync(retry_runs(keys, settings, ["a", "b"]), redis)
+    assert [type(item.error) for item in answers] == [FormatUnknown, type(None)]
 
 
 # -- where they are found ------------------------------------------------------------------------------------
