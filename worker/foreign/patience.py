@@ -106,7 +106,19 @@ class PatientWorker(BaseWorker):
 
     def run_maintenance_tasks(self) -> None:
         """As RQ's."""
+        if self.scheduler:  # its process may be started anew
+            self._keep_to_itself()
         self.outlast(super().run_maintenance_tasks)
+
+    def _start_scheduler(self, *args: Any, **kwargs: Any) -> None:
+        """As RQ's."""
+        self._keep_to_itself()
+        super()._start_scheduler(*args, **kwargs)
+
+    def _keep_to_itself(self) -> None:
+        # The scheduler's process is a fork that outlives a killed worker. With a copy of the connection on which the worker waited for
+        # a job it would keep that wait open, and Redis would give the next job to nobody.
+        self.connection.connection_pool.disconnect(inuse_connections=False)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[Job, Queue] | None:
         """As RQ's. Once a job is taken and read, nothing here fails for want of Redis."""

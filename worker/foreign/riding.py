@@ -136,8 +136,6 @@ def _settle(worker: RQWorker) -> None:
     process_control(_PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     worker.become_horse()
-    # Copies of the worker's connections: one that waits for a job would take it, for nobody, after the worker was killed.
-    worker.connection.connection_pool.disconnect()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _RESTORED)
     os.environ["RQ_WORKER_ID"] = worker.name
 

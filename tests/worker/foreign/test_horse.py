@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -269,11 +270,11 @@ def test_it_ends_when_its_worker_is_killed(workers: Workers, queue: Queue) -> No
     psutil.wait_procs(others, timeout=10)
 
 
-def test_it_does_not_keep_a_killed_workers_wait_for_a_job_open(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
-    worker = workers.idle(RQWorker, "legacy", "other")
+def test_nothing_keeps_a_killed_workers_wait_for_a_job_open(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
+    worker = workers.idle(RQWorker, "legacy", "other", with_scheduler=True)
     until(lambda: int(bare.info("clients")["blocked_clients"]) == 1, what="the worker to wait for a job")
-    horse = horse_of(worker)
-    horse.suspend()
+    below = psutil.Process(worker.pid).children()
+    assert len(below) == 2
     try:
         worker.signal(signal.SIGKILL)
         worker.wait()
@@ -281,7 +282,10 @@ def test_it_does_not_keep_a_killed_workers_wait_for_a_job_open(workers: Workers,
         job = queue.enqueue(legacy.add, 1)
         assert queue.get_job_ids() == [job.id]
     finally:
-        horse.kill()
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(below, timeout=10)
 
 
 def test_a_signal_while_a_job_is_taken_loses_no_job(workers: Workers, queue: Queue, bare: redis_py.Redis) -> None:
