@@ -19,6 +19,8 @@ from taskq.worker.runs.run import Run, StopReason
 log = logging.getLogger("taskq.worker")
 # What an executor says of a run's duration is believed up to here, in milliseconds.
 _LONGEST: Final = 1e9
+# After so many seconds it is asked again for what it has not given back.
+_AGAIN: Final = 0.02
 
 
 _ANSWER_TO = {Kind.LOADED: Kind.LOAD, Kind.INSPECTED: Kind.INSPECT}
@@ -78,6 +80,7 @@ class Handle(Inbox):
         self.dead = False
         self.started = clock.monotonic()
         self._indices = 0
+        self._asked, self._asked_at = 0, 0.0  # the last run that it was asked for, and when
         self._channel: Channel | None = None
 
     @classmethod
@@ -138,12 +141,14 @@ class Handle(Inbox):
             self._tell(Kind.UNLOAD, 0, {"index": known.ref})
 
     def take_back(self) -> None:
-        """Ask for all runs that have not begun."""
-        waiting = self.waiting
+        """Ask for all runs that have not begun; an executor that was asked for them just now is left alone."""
+        waiting, now = self.waiting, clock.monotonic()
+        if not waiting or (waiting[-1] == self._asked and now - self._asked_at < _AGAIN):
+            return
+        self._asked, self._asked_at = waiting[-1], now
         for number in waiting:
             self._tell(Kind.YIELD, number, {})
-        if waiting:
-            self._interrupt()
+        self._interrupt()
 
     def cancel(self, run: Run, why: StopReason) -> None:
         """Have a run stopped, begun or not; may be repeated."""

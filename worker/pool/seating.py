@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 from taskq.registry import clock
 from taskq.worker.link.lanes import ALONE, Lane
+from taskq.worker.pool.behind import Behind, Prefetch
 from taskq.worker.pool.handle import Handle
 from taskq.worker.pool.inbox import VersionKey
 from taskq.worker.pool.pool import Pool
 from taskq.worker.runs.averages import Averages
 from taskq.worker.runs.run import Run
 
-# A head that takes longer than this gets no successors, and loses those it has.
-SLOW = 0.02
+# Runs that may be in progress together wait in an executor for a slot only where theirs take less.
+_SLOT = 0.02
 _MIX_WEIGHT = 0.1
 _MOSTLY_SHORT = 0.9
 # How fast the share of runs that may be in progress together is learnt; beyond the second number it counts as all of them.
@@ -37,19 +38,23 @@ class Seating:
     as few as will do, so that one is left for those that must be alone. Where none is, the one with the fewest runs gets no more until
     it is free.
 
-    A run that was in progress beside others when their executor died may be the one that killed it. It is a suspect, and gets an
-    executor of its own from then on: so a crash is counted against the one that crashes, and no other is taken along twice. A run with
+    A run that was in progress beside others when their executor died may be the one that killed it, and so may one that had ended and
+    whose outcome is lost: it may have broken the link, or left a thread that crashes. It is a suspect, and gets an executor of its own
+    from then on: so a crash is counted against the one that crashes, and no other is taken along twice. A run with
     limits of resources (`taskq.worker.resources`) gets one of its own as well: what two use together could not be told apart.
     """
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._averages = Averages()
+        self.behind = Behind(pool, self._averages)
+        self.prefetch = Prefetch()
         self._mix = 0.0  # share of short runs among the last ones
         self._depth = 1.0  # of inboxes, for the longest of the short ones among them
         self._together = 0.0  # share of runs that may be in progress together among the last ones
         self._lane, self._more = ALONE, 0  # of the last one of these, and how many more than slots an executor gets of them
         self._alone_at = self._refused_at = -_SPARED  # when the last run that must be alone was placed; was not placed
+        self._dry_until = 0.0  # one that gets an executor of its own was not placed: until then inboxes are not filled
         self._suspects: OrderedDict[str, None] = OrderedDict()
 
     def learn(self, task: str, seconds: float) -> None:
@@ -60,7 +65,7 @@ class Seating:
         self._depth = min(depth, self._depth + _MIX_WEIGHT * (depth - self._depth))
 
     def suspect(self, run: Run) -> None:
-        """It was in progress, together with others, in an executor that died."""
+        """It was in progress in an executor that died, together with others, or had ended there and its outcome is lost."""
         self._suspects[run.id] = None
         if len(self._suspects) > _SUSPECTS:
             self._suspects.popitem(last=False)
@@ -84,22 +89,24 @@ class Seating:
     def _room_alone(self) -> int:
         """The same for runs that must be alone.
 
-        Where inboxes are filled, a few free places are not worth a call as long as all executors have something to do.
+        Nothing is claimed to stand behind a slow run. Where inboxes are filled, a few free places are not worth a call as long as all
+        executors have something to do.
         """
-        idle = free = seats = 0
+        idle = free = fillable = 0
         depth = int(self._depth)
         for handle in self._pool.seated():
             if handle.draining:
                 continue
-            seats += 1
             if not handle.inbox:
                 idle += 1
-                free += depth
-            elif handle.lanes.alone:
-                free += max(0, depth - handle.runs)
-        if self._mix < _MOSTLY_SHORT:
+            elif handle.runs and not self.behind.may_wait(handle):
+                continue
+            fillable += 1
+            free += max(0, depth - handle.runs)
+        if self._mix < _MOSTLY_SHORT or clock.monotonic() < self._dry_until:
             return idle
-        return free if idle or free >= seats * depth // 2 else 0
+        worth = idle or free >= max(1, fillable * depth // 2)
+        return min(free, idle + self.prefetch.most) if worth else 0
 
     def _slots(self, handle: Handle) -> int:
         if handle.draining or (handle.runs and handle.lanes.alone):
@@ -126,7 +133,10 @@ class Seating:
         self._together -= _KIND_WEIGHT * self._together
         if found is not None:
             self._alone_at = clock.monotonic() if not run.solo else self._alone_at
-        elif not any(handle.lanes.alone for handle in self._pool.seated()):
+            return found
+        if run.solo:
+            self._dry_until = clock.monotonic() + _RESERVED
+        if not any(handle.lanes.alone for handle in self._pool.seated()):
             self._refused_at = clock.monotonic()
         return found
 
@@ -143,11 +153,11 @@ class Seating:
     def _pick_alone(self, version: VersionKey, *, spread: bool) -> Handle | None:
         """One that is free, best one that has the version; for short runs else the one with the fewest."""
         depth = 1 if spread else self._averages.depth(version[0])
-        best, best_rank = None, (depth, True)
+        best, best_rank, dry = None, (depth, True), clock.monotonic() < self._dry_until
         for handle in self._pool.seated():
             if handle.draining or handle.struck:
                 continue
-            if handle.runs and not (depth > 1 and self._takes_more(handle)):
+            if handle.runs and (depth <= 1 or dry or not self.behind.may_wait(handle)):
                 continue
             rank = (len(handle.inbox), version not in handle.loaded)
             if rank < best_rank:
@@ -180,7 +190,7 @@ class Seating:
     def _beyond(self, task: str, lane: Lane) -> int:
         """How many runs may wait in an executor for a slot."""
         mean = self._averages.mean(task)
-        return 0 if mean is None or mean >= SLOW else min(_MORE, (lane.slots + 1) // 2)
+        return 0 if mean is None or mean >= _SLOT else min(_MORE, (lane.slots + 1) // 2)
 
     def _fits(self, handle: Handle, lane: Lane) -> bool:
         if not handle.runs:
@@ -191,22 +201,6 @@ class Seating:
         if waiting is None or (handle.struck and waiting):
             return False
         return handle.lanes.count(lane.name) + waiting < lane.slots + self._more
-
-    def _takes_more(self, handle: Handle) -> bool:
-        head = handle.head
-        short = isinstance(head, Run) and not head.lane.name and not head.solo and self._averages.short(head.task)
-        return short and clock.monotonic() - head.began < SLOW  # type: ignore[union-attr]  # a short one is a Run
-
-    def relieve(self) -> bool:
-        """Take back what stands behind slow heads; returns whether anything stands behind any."""
-        now, crowded = clock.monotonic(), False
-        for handle in self._pool.seated():
-            if handle.runs > 1 and handle.crowded:
-                crowded = True
-                head = handle.head
-                if isinstance(head, Run) and now - head.began > SLOW:
-                    handle.take_back()
-        return crowded
 
     # -- who is where --------------------------------------------------------------------------------------
     def runs(self) -> Iterator[Run]:

@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from taskq.registry import clock, scripts
 from taskq.registry.feed.feed import Feed
+from taskq.registry.runtime.asking import Asker
 from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
@@ -37,6 +38,8 @@ _BATCH = 128
 # Waits after claims that yielded nothing: random up to a limit that doubles from the first to the last.
 _FIRST_WAIT, _LAST_WAIT = 0.002, 1.0
 _CALM = 4
+# A lost race is like no more of them: the wait after it is one of at most 16 ms, since the winner may have no room for the next run.
+_RACE = 2
 # Length of claim.lua's reply without runs.
 _NONE = 3
 # Where in it stands whether there may be more.
@@ -122,7 +125,7 @@ class Claims(Loop):
         self._room = asyncio.Event()
         self._rung = asyncio.Event()
         self._bells = [Bell(server, queue, self._ring) for queue in self._queues] if len(self._queues) > 1 else []
-        self._look_on = server.blocking(_LOOK)
+        self._asker = Asker(server.blocking(_LOOK))
         self._fruitless = 0
         self._standstill = Standstill(server, order.queues, prospects)
         self.claimed: list[Run] = []
@@ -139,7 +142,7 @@ class Claims(Loop):
     def _came(self, waited: bool) -> None:
         if waited:
             # The queue was empty until now: what was fruitless before was a race, not a run that nobody here can start.
-            self._fruitless = min(self._fruitless, _CALM)
+            self._fruitless = min(self._fruitless, _RACE)
 
     async def stop(self) -> None:
         await super().stop()
@@ -196,6 +199,7 @@ class Claims(Loop):
             reply = await self._look(wanted) if wait else await self._claim(wanted)
         if reply is None:
             return False, None
+        self._dispatch.prefetch.saw(more=bool(reply[_MORE]))
         claimed, kept = await self._take(reply)
         if claimed or rode is None:  # a ride that found nothing is no lost race: now it waits for a run
             await self._pause(kept)
@@ -272,10 +276,8 @@ class Claims(Loop):
         """Wait for a run and claim; returns the script's reply, None if the queue stayed empty."""
         began, queue = clock.monotonic(), self._keys[-1]
         point("worker.claiming")
-        async with self._look_on.pipeline(transaction=False) as pipe:
-            pipe.blmove(queue, queue, _LOOK, "LEFT", "LEFT")  # type: ignore[arg-type]  # seconds may be a float
-            pipe.evalsha(scripts.load("claim").sha, len(self._keys), *self._keys, *self._args(wanted))
-            head, reply = await pipe.execute(raise_on_error=False)
+        claim = ("EVALSHA", scripts.load("claim").sha, len(self._keys), *self._keys, *self._args(wanted))
+        head, reply = await self._asker.ask(("BLMOVE", queue, queue, "LEFT", "LEFT", _LOOK), claim)
         if isinstance(reply, NoScriptError):
             reply = await self._claim(wanted)
         elif isinstance(reply, ResponseError):

@@ -16,17 +16,18 @@ from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.loader import Loader
 from taskq.worker.loading.routes import PUT_BACK, prepare, route
 from taskq.worker.loading.waiting import Waiting
+from taskq.worker.pool.behind import PATIENCE
 from taskq.worker.pool.handle import Handle
 from taskq.worker.pool.inbox import Fate, Left, VersionKey
-from taskq.worker.pool.seating import SLOW, Seating
+from taskq.worker.pool.seating import Seating
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.recording import retry_lines
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.verdicts import Finish, Verdict
 
 log = logging.getLogger("taskq.worker")
-# How long a claimed run may wait here for an executor before another worker shall have it.
-_PATIENCE = 0.05
+# How often is looked what waits, while anything waits anywhere here.
+_TICK = 0.003
 # Milliseconds; what an executor says of a run's duration is believed up to here.
 _LONGEST = 1e9
 
@@ -60,6 +61,7 @@ class Dispatch:
         # The route may move while a version is fetched: what waited for it is routed again.
         self._waiting = Waiting(loader, self._again)
         self._tick: asyncio.TimerHandle | None = None
+        self.prefetch = seating.prefetch
         self.draining = False
 
     def room(self) -> int:
@@ -222,16 +224,21 @@ class Dispatch:
         self._room_made()
 
     def _arm(self) -> None:
-        if self._tick is None:
-            self._tick = asyncio.get_running_loop().call_later(SLOW, self._look)
+        """Have a look soon; where runs wait for executors of which none is free soon, once all of those that came together are here."""
+        at_once = bool(self._backlog) and not self._seating.behind.ends_soon()
+        if at_once and self._tick is not None:
+            self._tick.cancel()
+        if at_once or self._tick is None:
+            self._tick = asyncio.get_running_loop().call_later(0.0 if at_once else _TICK, self._look)
 
     def _look(self) -> None:
-        """While runs wait anywhere here: take them back from behind slow heads, and let go of those that wait too long."""
+        """While runs wait anywhere here: take them back from behind slow heads, and let go of those that wait too long, or in vain."""
         self._tick = None
         now = clock.monotonic()
-        crowded = self._seating.relieve()
+        crowded = self._seating.behind.relieve()
         late: list[Run] = []
-        while self._backlog and now - self._backlog[0][0] > _PATIENCE:
+        patience = PATIENCE if self._seating.behind.ends_soon() else 0.0
+        while self._backlog and now - self._backlog[0][0] >= patience:
             late.append(self._backlog.popleft()[1])
         for run in reversed(late):
             self._settle(run, verdicts.HAND_BACK)
