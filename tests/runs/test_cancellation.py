@@ -34,7 +34,7 @@ def test_a_running_run_is_marked_and_its_worker_is_told_in_two_ways(client: Clie
     assert message is not None
     assert json.loads(message["data"]) == {"type": "cancel", "run": run.id, "reason": "no more"}
     worker = redis.hget(keys.rq_job(run.id), "worker_name").decode()
-    assert redis.hgetall(keys.asked(worker)) == {f"cancel:{run.id}".encode(): b"no more"}
+    assert redis.hgetall(keys.asked(worker)) == {f"cancel:{claimed.token}:{run.id}".encode(): b"no more"}
     assert redis.ttl(keys.asked(worker)) > 0
     assert run.refresh().status == "running"
     assert finish(redis, keys, claimed, 1) == "ok"
