@@ -65,9 +65,11 @@ one is another, or something has changed here, or a while has passed (`order`).
 
 **Prefetch.** An executor holds one run. Only where runs of the same tasks were short of late (mean below 5 ms) may more stand
 in its inbox: as many as make 80 ms of work, 256 at most, so that it does not run dry while a claim and the outcomes before it are
-under way.
-When the head of an inbox turns out slow, those behind it are taken back by YIELD and given to an executor that is free, or released.
-A run in the backlog for longer than 50 ms is released to the front of its queue.
+under way. What waits in an inbox here is out of reach of another worker that has nothing to do. So runs are claimed to wait there only
+as long as the queues held more than could start, each time twice as many; and none to stand behind a slow head (`pool.behind`): a worker
+whose executors all have one claims nothing. When a head turns out slow (four times what its task takes by the mean, 5 ms at least and
+10 ms at most), those behind it are taken back by YIELD and given to an executor that is free. Is none, and will none be soon, they are
+released to the front of the queue at once, for another worker; else a run stays in the backlog for 50 ms at most.
 
 **Death of an executor.** Seen by its pidfd, or by the end of its channel, whichever is first. All that descends from it is
 killed. The head of its inbox has crashed: one more loss, then front of the queue, or failed with reason `poison` at the third. Those

@@ -21,8 +21,8 @@ _LONGEST = 60
 def measure(peer: Peer, size: Size, tell: Tell) -> Measured:
     """Enqueue at a steady rate, 1 % of them slow, for two workers of two executors each.
 
-    The figures are those of the no-ops that were enqueued while fewer slow runs were in progress than there are executors; all of
-    them are a figure of their own.
+    The figures are those of the no-ops that were enqueued while a slot was free: while fewer slow runs than there are executors were
+    ahead of them, in progress or still in the queue. Whatever happens afterwards counts. All no-ops are a figure of their own.
 
     Raises:
         BenchError: a run failed or was lost.
@@ -38,7 +38,7 @@ def measure(peer: Peer, size: Size, tell: Tell) -> Measured:
     slow, quick = _enqueue(peer, int(size.mix * _PER_SECOND), dice, tell)
     runs = len(slow) + len(quick)
     peer.wait_until_finished(warm + runs)
-    spans = [peer.face.value(handle, _LONGEST) for handle in slow]
+    spans = [(at, peer.face.value(handle, _LONGEST)[1]) for at, handle in slow]
     waits = [(at, peer.face.value(handle, _LONGEST) - at) for at, handle in quick]
     for worker in workers:
         peer.processes.retire(worker)
@@ -46,7 +46,7 @@ def measure(peer: Peer, size: Size, tell: Tell) -> Measured:
     if peer.finished() != warm + runs:
         raise BenchError(f"taskq: {peer.finished()} runs have finished instead of {warm + runs}")
     slots = _WORKERS * _EXECUTORS
-    free = [wait * 1000 for at, wait in waits if sum(began <= at + wait and end >= at for began, end in spans) < slots]
+    free = [wait * 1000 for at, wait in waits if sum(since <= at < end for since, end in spans) < slots]
     everything = [wait * 1000 for _, wait in waits]
     figures = {
         "start_p50_ms": percentile(free, 0.5),
@@ -59,9 +59,9 @@ def measure(peer: Peer, size: Size, tell: Tell) -> Measured:
     return Measured(runs, figures, {"start_ms": [round(ms, 3) for ms in everything]})
 
 
-def _enqueue(peer: Taskq, count: int, dice: random.Random, tell: Tell) -> tuple[list[object], list[tuple[float, object]]]:
-    """At a steady rate; returns the slow runs' handles, and the no-ops' with the time of each."""
-    slow: list[object] = []
+def _enqueue(peer: Taskq, count: int, dice: random.Random, tell: Tell) -> tuple[list[tuple[float, object]], list[tuple[float, object]]]:
+    """At a steady rate; returns the slow runs and the no-ops: when each was enqueued, and its handle."""
+    slow: list[tuple[float, object]] = []
     quick: list[tuple[float, object]] = []
     due = time.monotonic()
     for number in range(count):
@@ -69,7 +69,7 @@ def _enqueue(peer: Taskq, count: int, dice: random.Random, tell: Tell) -> tuple[
         pause(max(0.0, due - time.monotonic()))
         at = time.monotonic()
         if dice.random() < _SLOW:
-            slow.append(peer.face.enqueue("slow"))
+            slow.append((at, peer.face.enqueue("slow")))
         else:
             quick.append((at, peer.face.enqueue("quick")))
         if number % _PER_SECOND == 0:
