@@ -21,8 +21,8 @@ from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
 
 log = logging.getLogger("taskq.runtime")
-# With its jitter (half to all of it) that is at most two connection attempts a second.
-_FIRST_PROBE, _LAST_PROBE = 1.0, 4.0
+# With its jitter (half to all of it) that is at most two connection attempts a second, and Redis is found soon after its return.
+_FIRST_PROBE, _LAST_PROBE = 1.0, 2.0
 # Of the replies that redis-py knows by a class it takes the first word off; these it doesn't know.
 _OUTAGE_REPLIES = ("BUSY ", "UNKILLABLE ")
 _OUTAGES = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, ClusterDownError, OSError, ServerUnreachable)
@@ -103,7 +103,9 @@ class Server:
                 # Pooled connections are from before the outage; all but those in use are dropped.
                 await self.redis.connection_pool.disconnect(inuse_connections=False)
                 # It changes nothing, but is a write: a server that takes none, such as a replica, is of no use to anyone here.
-                await self.redis.persist(self.keys.revision)
+                # What was asked while the network swallowed everything is never answered: it must not keep us from asking again.
+                async with asyncio.timeout(self.settings.connect_timeout):
+                    await self.redis.persist(self.keys.revision)
             except (RedisError, OSError) as error:
                 if is_outage(error):
                     log.debug("Redis is still away: %s", error)
