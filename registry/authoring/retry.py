@@ -23,12 +23,13 @@ class Retry:
         max: how many further attempts there may be after failures, 0 (none) to 1000.
         backoff: how the delay grows: ``"fixed"`` (it does not), ``"linear"`` (with the number of the retry) or ``"exponential"`` (it
             doubles).
-        delay: the delay before the first retry; 0 for none.
+        delay: the delay before the first retry, at most ``max_delay``; 0 for none.
         max_delay: the longest delay that the policy gives. ``ctx.retry(in_=…)`` may ask for a longer one.
         jitter: share of the delay, 0 to 1, by which it differs from run to run, up or down, so that what failed together does not
             come back together.
         on: what is retried; empty for all. Exceptions as classes or names (``ValueError``, ``"requests.Timeout"``), a base class stands for
-            all that are derived from it; and the reasons ``"error"``, ``"timeout"``, ``"oom"`` and ``"killed"``.
+            all that are derived from it; and the reasons ``"error"``, ``"timeout"``, ``"oom"`` and ``"killed"``. Other reasons are never
+            retried, and are refused here.
         not_on: what is never retried, as ``on``; it wins over ``on``.
 
     Nothing is checked here: a value that is not allowed is refused when the task is registered.
