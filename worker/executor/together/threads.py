@@ -59,7 +59,6 @@ class Threads:
             member = self._queue.get()
             self._work(strand, member)
             del member
-            self._free.release()
 
     def _work(self, strand: Strand, member: Member) -> None:
         started: Started | None = None
@@ -76,6 +75,7 @@ class Threads:
             except TaskStopped as error:  # it struck on the way out
                 report = report or raised(error)
         member.strand = None
+        self._free.release()  # before anybody hears of the end: the next run must not ask for a thread more
         self._ended(member, started.close(report, member.why) if started is not None else report)
 
 
