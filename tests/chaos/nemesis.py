@@ -199,11 +199,16 @@ class Nemesis:
             # The last line may have been cut off: then nobody was told of that run.
             trial.acknowledged.update(line for line in file.read_text().split("\n")[:-1])
         self._stage.settle(sorted(trial.acknowledged), seconds)
+        # Slots fire as long as a scheduler is there: what has fired ends as well.
+        schedulers = [actor for actor in self._actors if actor.kind == "scheduler"]
+        self._actors = [actor for actor in self._actors if actor not in schedulers]
+        trial.left += self._stage.finish(schedulers)
+        self._stage.drain(seconds)
         trial.ended = time.monotonic()
 
     def leave(self) -> Trial:
         """End the processes that are there; what of them stays behind is noted."""
-        self.trial.left = self._stage.finish(self._actors)
+        self.trial.left += self._stage.finish(self._actors)
         return self.trial
 
 

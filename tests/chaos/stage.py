@@ -134,6 +134,12 @@ class Stage:
         if self._server is not None:
             self.kill_server()
 
+    def drain(self, seconds: float) -> None:
+        """Wait until no run waits and none is claimed, or so long."""
+        redis, keys = self.redis, self.keys
+        with contextlib.suppress(AssertionError):
+            until(lambda: not redis.llen(keys.rq_queue("default")) and not redis.zcard(keys.leases), seconds)
+
     def log(self, actor: Actor) -> str:
         """What processes of its kind wrote last."""
         return (self.folder / f"{actor.kind}.log").read_text()[-4000:]

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 from taskq.registry import clock
 from taskq.registry.keys import Keys
 from taskq.registry.model.worker import STATUS_FIELD, LimitsReport, WorkerReport
+from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.health import HealthFile
 from taskq.registry.runtime.loop import Periodic
 from taskq.registry.runtime.server import Server
@@ -106,6 +107,7 @@ class Heartbeat(Periodic):
         except (RedisError, OSError):
             self._reports.untake(taken)
             raise
+        point("worker.reported")
         if news:
             # The hash was not there: it had expired in an outage, or Redis came back empty.
             self._reports.rewrite()

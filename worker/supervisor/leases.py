@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from taskq.registry import clock
+from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Loop
 from taskq.registry.runtime.server import Server
 from taskq.worker.runs.recording import event_of
@@ -61,6 +62,7 @@ class Leases(Loop):
                     starts.append(run)
                 args += (run.id, run.token, run.version if run.noted else "", event)
             lost = await self._call(args, starts)
+            point("worker.renewed")
             for run in batch:
                 if run.token.encode() in lost:
                     self._on_lost(run)
