@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
@@ -121,14 +122,19 @@ class Checker:
 
     # -- recovery ------------------------------------------------------------------------------------------
     def _measure(self, starts: dict[str, list[Entry]], documents: dict[str, RunDocument]) -> None:
-        """From each death to the next start of each run that it held; of a scheduler or server, to the next start at all."""
+        """From each death to the next start of each run that it held; of a scheduler or server, to the next start at all.
+
+        An attempt that another death ended before the task's first line has no start in the ledger; Redis has when it was claimed.
+        """
+        ahead = time.time() - time.monotonic()
         moments = sorted(entry.at for found in starts.values() for entry in found)
         ticks = sorted(entry.at for run, found in starts.items() for entry in found if documents.get(run, {}).get("task") == "tick")
         for death in self._trial.deaths:
             if death.fault.kind in ("worker", "executor"):
                 for run in death.held:
-                    later = [entry.at for entry in starts.get(run, []) if entry.at > death.at]
-                    self.report.recoveries += [(later[0] - death.at, str(death.fault))] if later else []
+                    claimed = [_seconds(text) - ahead for text in _claims(documents.get(run))]
+                    later = [at for at in (*claimed, *(entry.at for entry in starts.get(run, []))) if at > death.at]
+                    self.report.recoveries += [(min(later) - death.at, str(death.fault))] if later else []
             elif death.fault.kind in ("scheduler", "server"):
                 line = ticks if death.fault.kind == "scheduler" else moments
                 at = bisect_right(line, death.at)
@@ -169,6 +175,11 @@ class Checker:
             return False
         digest = key.removeprefix(self._keys.code("")).encode()
         return any(digest in blob for task in tasks for blob in self._stage.redis.hvals(self._keys.versions(task)))
+
+
+def _claims(document: RunDocument | None) -> list[str]:
+    """When its attempts began."""
+    return [attempt["started_at"] for attempt in document["attempts"] if attempt["started_at"]] if document else []
 
 
 def _seconds(text: str) -> float:
