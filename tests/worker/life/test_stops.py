@@ -161,7 +161,9 @@ def test_f20_an_endless_loop_that_swallows_its_stop_is_killed_while_its_lease_is
         "@task\ndef endless(path: str):\n"
         "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
         "    open(path, 'w').write('xx')\n"
-        "    while True:\n        try:\n            while True: sum(range(999))\n        except BaseException:\n            pass\n"
+        # Twice, as a stop that strikes between the inner block and the next one would end it.
+        "    while True:\n        try:\n            while True:\n                try:\n                    while True: sum(range(999))\n"
+        "                except BaseException:\n                    pass\n        except BaseException:\n            pass\n"
     )
     fleet.put("endless", source, timeout=1.0, grace=3.5, **FREE)
     fleet.start(1)

@@ -218,10 +218,15 @@ def test_f20_a_loop_that_swallows_every_stop_is_killed_at_the_end_of_its_grace(f
     deaf = HEAD + (
         "@task\ndef deaf():\n"
         "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        # Twice, as a stop that strikes between the inner block and the next one would end it.
         "    while True:\n"
         "        try:\n"
         "            while True:\n"
-        "                pass\n"
+        "                try:\n"
+        "                    while True:\n"
+        "                        pass\n"
+        "                except BaseException:\n"
+        "                    pass\n"
         "        except BaseException:\n"
         "            pass\n"
     )
