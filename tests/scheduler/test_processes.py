@@ -70,7 +70,7 @@ def test_its_memory_is_closed_to_others(quick: Settings, tmp_path: Path) -> None
     with log.open("wb") as out:
         process = subprocess.Popen(as_a_user(command.argv("scheduler", "--name", "s9")), env=command.environ, stdout=out, stderr=out)
     try:
-        until(lambda: "s9 leads" in log.read_text(), 15)
+        until(lambda: "s9 leads" in log.read_text(), 30, "it leads")
         seen = subprocess.run(as_a_user(["cat", f"/proc/{process.pid}/environ"]), capture_output=True, check=False)
         assert (seen.returncode, seen.stdout) == (1, b"")
         assert b"Permission denied" in seen.stderr

@@ -185,7 +185,7 @@ class Fleet:
         worker = Worker(process, name, log)
         self.workers.append(worker)
         if ready:
-            until(lambda: self.report(name) and self.report(name).state in ("idle", "busy"), 20, f"{name} ready\n{worker.text()}")
+            until(lambda: self.report(name) and self.report(name).state in ("idle", "busy"), 30, f"{name} ready\n{worker.text()}")
         return worker
 
     def report(self, name: str) -> Any:
