@@ -159,7 +159,7 @@ class Schedulers:
         made = Scheduler(name, process, log)
         self.all.append(made)
         if ready:
-            until(lambda: "leads" in made.text(), 15, f"{name} has started\n{made.text()}")
+            until(lambda: "leads" in made.text(), 30, f"{name} has started\n{made.text()}")
         return made
 
     def leader(self) -> str:
