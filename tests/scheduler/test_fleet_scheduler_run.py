@@ -130,7 +130,7 @@ def test_a_periodic_job_runs_again_and_again_under_its_id(start: Start, schedule
     job = scheduler.schedule(datetime.now(UTC), jobs.note, args=["ran"], interval=0.2, repeat=5)
     queue = Queue(connection=redis)
     worker = SimpleWorker([queue], connection=redis)
-    until(lambda: worker.work(burst=True, logging_level="ERROR") is not None and redis.llen("ran") == 5, 30)
+    until(lambda: worker.work(burst=True) is not None and redis.llen("ran") == 5, 30)
     assert redis.lrange("ran", 0, -1) == [job.id.encode()] * 5
     assert (job in scheduler, Job.fetch(job.id, connection=redis).meta["repeat"]) == (False, 0)
 

@@ -133,6 +133,9 @@ class Workers:
             sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
             warnings.resetwarnings()
             logging.getLogger().handlers.clear()  # pytest's, which hold what is logged back
+            for name in ("rq.worker", "rq.job"):  # RQ sets them up once a process, for who was first; this is another one
+                logging.getLogger(name).handlers.clear()
+                logging.getLogger(name).setLevel(logging.INFO)
             if before:
                 before()
             work(redis_py.Redis.from_url(str(self._settings.redis_url)))
