@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from taskq.registry.model.resources import Resources
-from taskq.worker.resources.backend import OnBreach, out_of_memory
+from taskq.worker.resources.cell import GroupCell
 from taskq.worker.resources.group import Group, clear_litter, folder_name
-from taskq.worker.runs.run import Breach
 
 NAME = "cgroup v1"
 _NEEDED = ("memory", "pids")
@@ -71,27 +68,14 @@ class Version1:
         return all(removed)
 
 
-class Version1Cell:
+class Version1Cell(GroupCell):
     """See `Cell`."""
 
-    def __init__(self, pid: int, groups: Mapping[str, Group]) -> None:
-        self._pid, self._groups = pid, groups
-        self._memory, self._pids = groups["memory"], groups["pids"]
-        self._limits = Resources()
-        self._before: set[int] = set()
-        self._kills = 0
+    counts = "memory.oom_control"
 
-    def begin(self, limits: Resources, on_breach: OnBreach) -> None:
-        del on_breach  # the kernel holds all of them
-        self._limits = limits
-        self._before = {self._pid, *self._pids.processes()}
-        self._kills = self._oom_kills()
-        if limits.memory is not None:
-            self._limit_memory(limits.memory)
-        if limits.pids is not None:
-            self._pids.write("pids.max", self._pids.number("pids.current") + limits.pids)
-        if limits.cpu is not None and "cpu" in self._groups:
-            self._limit_cpu(limits.cpu)
+    def __init__(self, pid: int, groups: Mapping[str, Group]) -> None:
+        super().__init__(pid, groups["memory"], groups["pids"])
+        self._groups = groups
 
     def _limit_memory(self, size: int) -> None:
         # What is cached of files can be taken back, so it counts neither before the run nor in it.
@@ -107,7 +91,9 @@ class Version1Cell:
                 self._memory.write(f"{kind}limit_in_bytes", used + size)  # the cache could not be taken back so far
 
     def _limit_cpu(self, cores: float) -> None:
-        group = self._groups["cpu"]
+        group = self._groups.get("cpu")
+        if group is None:
+            return
         group.write("cpu.cfs_period_us", _PERIOD)
         try:
             group.write("cpu.cfs_quota_us", round(cores * _PERIOD))
@@ -115,31 +101,11 @@ class Version1Cell:
             if error.errno != errno.EINVAL:
                 raise  # EINVAL: a group above us has less, and that holds
 
-    def end(self) -> None:
-        with contextlib.suppress(OSError):
-            self._pids.write("pids.max", 0)  # nothing that is to be killed forks any more
-        self._pids.kill(spared=self._before)
-        self._lift()
-
-    def _lift(self) -> None:
-        lifted = [(self._memory, f"{_SWAPPED}limit_in_bytes"), (self._memory, "memory.limit_in_bytes")]
-        lifted += [(self._groups["cpu"], "cpu.cfs_quota_us")] if "cpu" in self._groups else []
-        for group, name in lifted:
-            with contextlib.suppress(OSError):
-                group.write(name, -1)
-        with contextlib.suppress(OSError):
-            self._pids.write("pids.max", "max")
-
-    def breach(self, returncode: int) -> Breach | None:
-        if self._limits.memory is None or returncode != -signal.SIGKILL or self._oom_kills() <= self._kills:
-            return None
-        return out_of_memory(self._limits)
-
-    def _oom_kills(self) -> int:
-        try:
-            return self._memory.field("memory.oom_control", "oom_kill")
-        except OSError:
-            return 0
+    def _unlimited(self) -> Iterator[tuple[Group, str, int | str]]:
+        yield self._memory, f"{_SWAPPED}limit_in_bytes", -1  # first, since that without swap can't be the higher one
+        yield self._memory, "memory.limit_in_bytes", -1
+        if "cpu" in self._groups:
+            yield self._groups["cpu"], "cpu.cfs_quota_us", -1
 
     def remove(self) -> bool:
         with contextlib.suppress(OSError):

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from taskq.registry.model.resources import Resources
 from taskq.worker.link.descendants import descendants_of
-from taskq.worker.resources.backend import OnBreach, out_of_memory
+from taskq.worker.resources.cell import GroupCell
 from taskq.worker.resources.group import Group, clear_litter, folder_name
-from taskq.worker.runs.run import Breach
 
 NAME = "cgroup v2"
 _NEEDED = ("memory", "pids")
@@ -112,26 +109,14 @@ class Version2:
         return self._root.remove()
 
 
-class Version2Cell:
+class Version2Cell(GroupCell):
     """See `Cell`."""
 
-    def __init__(self, pid: int, group: Group) -> None:
-        self._pid, self._group = pid, group
-        self._limits = Resources()
-        self._before: set[int] = set()
-        self._kills = 0
+    counts = "memory.events"
 
-    def begin(self, limits: Resources, on_breach: OnBreach) -> None:
-        del on_breach  # the kernel holds all of them
-        self._limits = limits
-        self._before = {self._pid, *self._group.processes()}
-        self._kills = self._oom_kills()
-        if limits.memory is not None:
-            self._limit_memory(limits.memory)
-        if limits.pids is not None:
-            self._group.write("pids.max", self._group.number("pids.current") + limits.pids)
-        if limits.cpu is not None and self._group.has("cpu.max"):
-            self._group.write("cpu.max", f"{round(limits.cpu * _PERIOD)} {_PERIOD}")
+    def __init__(self, pid: int, group: Group) -> None:
+        super().__init__(pid, group, group)
+        self._group = group
 
     def _limit_memory(self, size: int) -> None:
         # What is cached of files can be taken back, so it counts neither before the run nor in it. It is taken back by hand where it
@@ -147,24 +132,14 @@ class Version2Cell:
             self._group.write("memory.swap.max", 0)
         self._group.write("memory.max", limit)
 
-    def end(self) -> None:
-        with contextlib.suppress(OSError):
-            self._group.write("pids.max", 0)  # nothing that is to be killed forks any more
-        self._group.kill(spared=self._before)
-        for name, value in (("memory.max", "max"), ("memory.swap.max", "max"), ("cpu.max", f"max {_PERIOD}"), ("pids.max", "max")):
-            with contextlib.suppress(OSError):
-                self._group.write(name, value)
+    def _limit_cpu(self, cores: float) -> None:
+        if self._group.has("cpu.max"):
+            self._group.write("cpu.max", f"{round(cores * _PERIOD)} {_PERIOD}")
 
-    def breach(self, returncode: int) -> Breach | None:
-        if self._limits.memory is None or returncode != -signal.SIGKILL or self._oom_kills() <= self._kills:
-            return None
-        return out_of_memory(self._limits)
-
-    def _oom_kills(self) -> int:
-        try:
-            return self._group.field("memory.events", "oom_kill")
-        except OSError:
-            return 0
+    def _unlimited(self) -> Iterator[tuple[Group, str, int | str]]:
+        yield self._group, "memory.max", "max"
+        yield self._group, "memory.swap.max", "max"
+        yield self._group, "cpu.max", f"max {_PERIOD}"
 
     def remove(self) -> bool:
         with contextlib.suppress(OSError):
