@@ -101,6 +101,8 @@ class Guard:
             cell.begin(limits, breached)
         except OSError as error:
             log.error("limits of run %s can't be set in its control group: %s; it is watched", run.id, error)  # noqa: TRY400  # the system says it all
+            if handle in self._cells:
+                self._cells[handle].end()  # some of them may be set, and nobody would lift them
             cell = self._watchdog.cell(handle.process.pid)
             cell.begin(limits, breached)
         self._held[handle] = _Held(run, cell)
@@ -120,7 +122,8 @@ class Guard:
         if held is not None:
             told = held.run.breach  # by whom it was killed for it
             held.run.breach = breach = told or held.cell.breach(returncode)
-            self._drop(held.cell)
+            if held.cell is not self._cells.get(handle):
+                self._drop(held.cell)
         self._forget(handle)
         if held is not None and breach is not None:
             if told is None:
