@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ class Logs(Periodic):
         super().__init__(server, "logs", _EVERY)
         self._waiting: dict[str, _Waiting] = {}
         self._count = self._size = 0
+        self._leaving: Collection[str] = ()  # runs whose lines a call is writing now
         self._writing = asyncio.Lock()
 
     def add(self, run: Run, lines: Any) -> None:
@@ -77,15 +78,15 @@ class Logs(Periodic):
             await self._write(self._cut((run,)))
 
     async def flush(self, runs: Iterable[str] | None = None) -> None:
-        """Write what is there of these runs, or of all.
+        """Write what is there of these runs, or of all; what another call is writing of these runs is waited for.
 
         Raises:
             RedisError: Redis is away; the lines are kept.
         """
-        if not self._waiting:
+        if not self._waiting and not self._leaving:
             return
         wanted = list(self._waiting) if runs is None else list(runs)
-        while wanted := [run for run in wanted if run in self._waiting]:
+        while wanted := [run for run in wanted if run in self._waiting or run in self._leaving]:
             async with self._writing:
                 await self._write(self._cut(wanted))
 
@@ -121,6 +122,7 @@ class Logs(Periodic):
         batch = {run: lines for run, lines in batch.items() if lines}
         if not batch:
             return
+        self._leaving = batch.keys()
         try:
             await self.server.call("log", *log_args(batch, self.server.keys, self.server.settings))
         except RedisError as error:
@@ -132,6 +134,8 @@ class Logs(Periodic):
         except asyncio.CancelledError:
             self._put_back(batch)
             raise
+        finally:
+            self._leaving = ()
         for lines in batch.values():
             self._count -= len(lines)
             self._size -= sum(line.size for line in lines)
