@@ -82,7 +82,8 @@ local function count_runs(at, last, plain)
     if plain then
       local key = prefix .. ':stats:' .. ARGV[at] .. ':' .. string.format('%d', math.floor(now_s / 60))
       for field = at + 2, pairs_end, 2 do
-        redis.call(ARGV[field] == 'sum_ms' and 'HINCRBYFLOAT' or 'HINCRBY', key, ARGV[field], ARGV[field + 1])
+        -- pcall: what is no hash of numbers loses its counts, and must not have recorded outcomes look refused.
+        redis.pcall(ARGV[field] == 'sum_ms' and 'HINCRBYFLOAT' or 'HINCRBY', key, ARGV[field], ARGV[field + 1])
       end
       redis.call('EXPIRE', key, '90000')
     end

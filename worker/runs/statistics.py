@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from taskq.worker.runs.run import Run
-from taskq.worker.runs.verdicts import Finish, Release, Verdict
+from taskq.worker.runs.verdicts import Finish, Verdict
 
 BOUNDS: Final = (
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000,
@@ -40,7 +40,7 @@ def count(items: Iterable[tuple[Run, Verdict]], into: Counts | None = None) -> C
     """
     counts: Counts = {} if into is None else into
     for run, verdict in items:
-        name = _COUNTED[verdict.status] if isinstance(verdict, Finish) else "retried" if _counts(verdict) else ""
+        name = _COUNTED[verdict.status] if isinstance(verdict, Finish) else "retried" if verdict.burned else ""
         if not name or not run.version:
             continue
         fields = counts.get((run.task, run.version))
@@ -49,7 +49,7 @@ def count(items: Iterable[tuple[Run, Verdict]], into: Counts | None = None) -> C
         fields[name] = fields.get(name, 0) + 1
         if run.took is not None:
             took = run.took * 1000
-            name = _FIELDS[bisect_left(BOUNDS, took)]
+            name = bucket(took)
             fields[name] = fields.get(name, 0) + 1
             fields["sum_ms"] = fields.get("sum_ms", 0.0) + took
     return counts
@@ -61,10 +61,6 @@ def add(counts: Counts, into: Counts) -> None:
         known = into.setdefault(key, {})
         for name, value in fields.items():
             known[name] = known.get(name, 0) + value
-
-
-def _counts(verdict: Release) -> bool:
-    return verdict.burned
 
 
 def stats_args(counts: Counts) -> list[Any]:

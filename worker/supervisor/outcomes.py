@@ -157,6 +157,10 @@ class Outcomes(Loop):
         except RedisError as error:
             if is_outage(error) or isinstance(error, _REFUSALS) or str(error).startswith(_REFUSED):
                 raise
+            if not batch:  # counts alone: sent again and again they would be refused without end
+                log.error("statistics are refused and dropped: %s", error)  # noqa: TRY400  # Redis' reply says it all
+                self._uncounted.clear()
+                return
             if len(batch) == 1:
                 run = batch[0][0]
                 log.error("the outcome of run %s is refused and dropped: %s", run.id, error, extra=run.about)  # noqa: TRY400  # Redis' reply says it all

@@ -35,6 +35,24 @@ def stats(redis: Redis, keys: Keys, task: str, minutes: int = 2) -> Stats:
     return run_sync(read_stats(keys, task, 1, minutes), redis)
 
 
+def claimed(settings: Settings, redis: Redis, keys: Keys, number: int) -> list[tuple[Run, Finish]]:
+    """Runs that are in progress, and have succeeded."""
+    put_task(redis, keys, "note")
+    with Client(settings=settings) as client:
+        client.enqueue_many("note", [{}] * number)
+    items = []
+    for one in claim(redis, keys, number):
+        run = made(took=0.001)
+        run.id, run.token = one.run, one.token
+        items.append((run, Finish("finished")))
+    return items
+
+
+def finish(settings: Settings, redis: Redis, keys: Keys, items: list[tuple[Run, Finish]]) -> list[bytes]:
+    args = [keys.rq, keys.prefix, WORKER, *finish_args(items, settings, counts=count(items))]
+    return list(load("finish").call(redis, [keys.leases, keys.lease, keys.events], args))
+
+
 @pytest.mark.parametrize(
     ("milliseconds", "field"),
     [(0.0, "le:1"), (1.0, "le:1"), (1.001, "le:2"), (7, "le:10"), (999, "le:1000"), (3_600_000, "le:3600000"), (3_600_001, "le:inf")],
@@ -110,25 +128,23 @@ def test_a_percentile_beyond_the_last_bound_is_infinite() -> None:
 
 
 def test_the_server_counts_only_what_it_recorded(settings: Settings, redis: Redis, keys: Keys) -> None:
-    put_task(redis, keys, "note")
-    with Client(settings=settings) as client:
-        client.enqueue_many("note", [{}, {}])
-    claimed = claim(redis, keys, 2)
-    items = []
-    for one in claimed:
-        run = made(took=0.001)
-        run.id, run.token = one.run, one.token
-        items.append((run, Finish("finished")))
-
-    def finish(some: list[tuple[Run, Finish]]) -> list[bytes]:
-        args = [keys.rq, keys.prefix, WORKER, *finish_args(some, settings, counts=count(some))]
-        return list(load("finish").call(redis, [keys.leases, keys.lease, keys.events], args))
-
-    assert finish(items[:1]) == []
+    items = claimed(settings, redis, keys, 2)
+    assert finish(settings, redis, keys, items[:1]) == []
     assert stats(redis, keys, "note")["succeeded"] == 1
     # The same again, as after a lost reply, with a further one: the caller is told, and counts that one with its next call.
-    assert finish(items) == [b"done", b"ok"]
+    assert finish(settings, redis, keys, items) == [b"done", b"ok"]
     assert stats(redis, keys, "note")["succeeded"] == 1
     no_runs = [keys.rq, keys.prefix, WORKER, 0, 0, *stats_args(count(items[1:]))]
     assert load("finish").call(redis, [keys.leases, keys.lease, keys.events], no_runs) == []
     assert stats(redis, keys, "note")["succeeded"] == 2
+
+
+def test_counts_that_can_not_be_written_take_no_outcome_along(settings: Settings, redis: Redis, keys: Keys) -> None:
+    items = claimed(settings, redis, keys, 2)
+    minute = int(redis.time()[0]) // 60
+    for near in range(minute, minute + 2):
+        redis.set(keys.stats("note", 1, near), "spoiled")
+
+    assert finish(settings, redis, keys, items) == []
+    assert [redis.hget(keys.rq_job(run.id), "status") for run, _ in items] == [b"finished"] * 2
+    assert redis.hlen(keys.lease) == 0
