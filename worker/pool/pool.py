@@ -135,6 +135,9 @@ class Pool:
             handle = await Handle.start(process, watcher, **limits)
         except BaseException:
             process.kill()
+            process.wait()  # no handle will see its end
+            process.socket.close()
+            process.close()
             raise
         finally:
             self._starting.discard(process.pid)
@@ -204,7 +207,7 @@ class Pool:
             descendants.kill_orphans(self._starting | {handle.process.pid for handle in self._all})
 
     def _housekeep(self) -> None:
-        """Each second: end a standby that is not needed any more, reap what fell to us, forgive seats that stand."""
+        """Each second: end a standby that is not needed any more, reap what fell to us, see to the seats."""
         if self.standby is not None and self.idle():
             self.standby.kill()
         self._reap()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from support.fleet import Fleet, Worker
 from support.waiting import until
 
+from taskq.registry.settings import Settings
+from taskq.worker.pool.pool import Pool
 from taskq.worker.supervisor.order import Order, check_strategy
 
 HEAD = "import os, sys, time\nfrom taskq.registry import task, TaskContext\n"
@@ -46,6 +50,22 @@ def test_a_backlog_of_nothing_starts_no_executor(fleet: Fleet) -> None:
         fleet.result(run)
     assert len(pids(worker)) == 1
     assert "is started" not in worker.text()
+
+
+# -- what is not started to its end ---------------------------------------------------------------------------
+def test_an_executor_whose_start_is_broken_off_leaves_no_process_and_no_descriptor(settings: Settings) -> None:
+    this = psutil.Process()
+
+    async def scenario() -> bool:
+        pool = Pool(settings, 1)
+        before = this.num_fds(), set(this.children())
+        with pytest.raises(asyncio.CancelledError):
+            spawning = asyncio.ensure_future(pool.spawn(pool))
+            asyncio.get_running_loop().call_soon(spawning.cancel)
+            await spawning
+        return (this.num_fds(), set(this.children())) == before
+
+    assert asyncio.run(scenario())
 
 
 # -- recycling -----------------------------------------------------------------------------------------------
