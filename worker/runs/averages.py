@@ -37,7 +37,3 @@ class Averages:
         if mean >= SHORT:
             return 1
         return min(DEPTH, int(_HELD / max(mean, _HELD / DEPTH)))
-
-    def forget(self, task: str) -> None:
-        """Its code changed, or it is gone."""
-        self._means.pop(task, None)
