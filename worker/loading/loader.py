@@ -6,6 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
+from redis.exceptions import RedisError
+
 from taskq.registry import clock
 from taskq.registry.code.validation import Validator
 from taskq.registry.effects import run_async
@@ -15,7 +17,7 @@ from taskq.registry.model.record import TaskRecord
 from taskq.registry.model.worker import LoadReport
 from taskq.registry.runtime.faults import point
 from taskq.registry.runtime.loop import Periodic
-from taskq.registry.runtime.server import Server
+from taskq.registry.runtime.server import Server, is_outage
 from taskq.worker.loading.catalog import Catalog, Entry
 from taskq.worker.loading.reports import Reports
 from taskq.worker.loading.routes import routed_versions
@@ -162,10 +164,12 @@ class Loader(Periodic):
                     entry.fail("its queue is not served here")
                     return entry
                 tried = await self._trials.attempt(entry)
-            except ServerUnreachable as error:
-                self.server.lost(error)
-                await self.server.ready()
-                continue
+            except (ServerUnreachable, RedisError) as error:
+                if is_outage(error):
+                    self.server.lost(error)
+                    await self.server.ready()
+                    continue
+                entry.fail(str(error))
             except (TaskqError, OSError) as error:
                 entry.fail(str(error))
             else:

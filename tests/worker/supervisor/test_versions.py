@@ -12,6 +12,7 @@ from support.fleet import Fleet
 from support.waiting import until
 
 from taskq.registry import codec
+from taskq.registry.code.artifact import digest_of
 from taskq.registry.settings import Settings
 
 HEAD = "import os, sys, time\nfrom taskq.registry import task\n"
@@ -188,4 +189,23 @@ def test_a_worker_outlives_a_server_that_comes_back_empty(fleet: Fleet) -> None:
 
     assert fleet.result(fleet.enqueue("which", seconds=0)[0]) == 7
     until(lambda: fleet.load_report("w0", "which", 1), what="it reports again what it has loaded")
+    assert worker.process.poll() is None
+
+
+@pytest.mark.parametrize("spoiled", ["versions", "code"])
+def test_a_version_whose_key_is_of_a_wrong_type_has_failed_and_is_not_asked_for_without_end(fleet: Fleet, spoiled: str) -> None:
+    fleet.put("which", version_of(1), **SECONDS)
+    key = fleet.keys.versions("which") if spoiled == "versions" else fleet.keys.code(digest_of(version_of(1).encode()))
+    fleet.redis.delete(key)
+    fleet.redis.sadd(key, "spoiled")
+    worker = fleet.start(1)
+    (run,) = fleet.enqueue("which", seconds=0)
+
+    report = until(lambda: fleet.load_report("w0", "which", 1), what="it is reported")
+    assert (report.state, "WRONGTYPE" in (report.error or "")) == ("failed", True)
+    fleet.redis.config_resetstat()
+    beat = fleet.report("w0").heartbeat
+    until(lambda: fleet.report("w0").heartbeat > beat, 5, "another heartbeat")
+    assert fleet.redis.info("stats")["total_error_replies"] < 20
+    assert (fleet.field(run, "status"), fleet.field(run, "attempt")) in [("queued", ""), ("queued", "0"), ("started", "1")]
     assert worker.process.poll() is None
