@@ -79,10 +79,10 @@ def entries_of(reply: Any, stream: str | None = None) -> Sequence[tuple[bytes, M
 
 
 def _line(entry: bytes, fields: Mapping[bytes, bytes]) -> LogLine:
-    at, logger = fields.get(b"at"), fields.get(b"logger")
+    logger = fields.get(b"logger")
     return {
         "id": entry.decode(),
-        "at": clock.iso(float(at)) if at else None,
+        "at": _time(fields.get(b"at")),
         "level": fields.get(b"level", b"").decode(errors="replace"),
         "text": fields.get(b"text", b"").decode(errors="replace"),
         "logger": logger.decode(errors="replace") if logger else None,
@@ -90,9 +90,16 @@ def _line(entry: bytes, fields: Mapping[bytes, bytes]) -> LogLine:
     }
 
 
+def _time(stored: bytes | None) -> str | None:
+    try:
+        return clock.iso(float(stored)) if stored else None
+    except (ValueError, OverflowError, OSError):  # a task may set the clock that its lines are stamped by
+        return None
+
+
 def _fields(stored: bytes | None) -> dict[str, Any]:
     try:
         fields = json.loads(stored) if stored else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     return fields if isinstance(fields, dict) else {}
