@@ -108,6 +108,8 @@ class Handle(Inbox):
         Handle._numbers = run.number = number = Handle._numbers + 1
         if self._channel is not None:
             self._channel.send_run(number, body)
+            if not self.runs:  # it waits for this one: what else it is sent in this turn can follow
+                self._channel.flush()
         self.runs += 1
         self.enqueue(number, run)
 

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import NoScriptError, ResponseError
@@ -86,6 +86,55 @@ class Bell(Loop):
                 self._ring(clock.monotonic() - began > _FIRST_WAIT)
 
 
+class Delivery:
+    """What was claimed, until it is dispatched: not before the snapshot is as new as the claim.
+
+    Args:
+        server, dispatch, feed: what it works with.
+
+    Attributes:
+        runs: those that are claimed and not dispatched yet.
+    """
+
+    def __init__(self, server: Server, dispatch: Dispatch, feed: Feed) -> None:
+        self._server, self._dispatch, self._feed = server, dispatch, feed
+        self.runs: list[Run] = []
+
+    def unpack(self, reply: list[Any], queues: Sequence[str]) -> list[Run]:
+        """The runs of a claim from ``queues``, which are among `runs` from now on."""
+        runs = claimed_runs(reply, queues, self._server.keys)
+        if runs:
+            point("worker.claimed")
+            self._server.observe(reply[1] / 1000)
+            self.runs += runs
+        return runs
+
+    def is_current(self, revision: int) -> bool:
+        """Whether the snapshot is as new as a claim that returned ``revision``."""
+        known = self._feed.snapshot.revision
+        return revision == known and known > 0
+
+    async def deliver(self, revision: int = 0) -> int:
+        """Dispatch what is claimed, once the snapshot is as new as the claim; returns how many runs were not put back.
+
+        Raises:
+            ServerUnreachable: the snapshot is behind and Redis is away; what was claimed is kept for the next call.
+        """
+        if not self.runs:
+            return 0
+        if not self.is_current(revision):
+            # Behind the snapshot is only a registry that was lost or put back: then all of it is read again.
+            await self._feed.catch_up(revision if revision > self._feed.snapshot.revision else None)
+        return self.hand_over()
+
+    def hand_over(self) -> int:
+        """Dispatch what is claimed now; as `deliver`."""
+        runs, self.runs = self.runs, []
+        kept = self._dispatch.accept(runs)
+        point("worker.dispatched")
+        return kept
+
+
 class Claims(Loop):
     """Claims.
 
@@ -113,10 +162,10 @@ class Claims(Loop):
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(server, "claims")
-        self._dispatch, self._feed, self._outcomes = dispatch, feed, outcomes
+        self._dispatch, self._outcomes = dispatch, outcomes
         self._ride = outcomes.ride
         self._ride.wish, self._ride.landed = lambda: (self._turn(), self._wanted()), self.room_made
-        self._order, self._worker, self._burst = order, worker, burst
+        self._order, self._terms, self._burst = order, (worker, int(server.settings.lease * 1000)), burst
         self._queues = order.queues
         self.quota = Quota(most, max_idle)
         keys = server.keys
@@ -125,11 +174,11 @@ class Claims(Loop):
         self._room = asyncio.Event()
         self._rung = asyncio.Event()
         self._bells = [Bell(server, queue, self._ring) for queue in self._queues] if len(self._queues) > 1 else []
-        self._asker = Asker(server.blocking(_LOOK))
+        self._asker = Asker(server.blocking(_LOOK), self._at_once)
         self._fruitless = 0
         self._standstill = Standstill(server, order.queues, prospects)
-        self.claimed: list[Run] = []
-        """Runs that are claimed and not dispatched yet: the snapshot is behind."""
+        self.delivery = Delivery(server, dispatch, feed)
+        self._taken: tuple[list[Run], int] | None = None  # what `_at_once` did with the reply that `_take` is given next
 
     def room_made(self) -> None:
         """There may be room for more runs."""
@@ -153,10 +202,11 @@ class Claims(Loop):
         while self._ride.under_way and clock.monotonic() < deadline:
             await self._something_ended()
         if (reply := self._ride.take()) is not None:
-            self.claimed += claimed_runs(reply, self._queues, self.server.keys)
+            self.delivery.unpack(reply, self._queues)
 
     async def run(self) -> None:
-        await self._deliver()
+        self._taken = None
+        await self.delivery.deliver()
         if not self._burst:
             for bell in self._bells:
                 bell.start()
@@ -232,7 +282,7 @@ class Claims(Loop):
         wanted = min(_BATCH, room << max(0, min(self._fruitless, 16) - _CALM))
         if not self.quota.counts:
             return wanted
-        return min(wanted, self.quota.left(len(self.claimed) + sum(1 for _ in self._dispatch.held())))
+        return min(wanted, self.quota.left(len(self.delivery.runs) + sum(1 for _ in self._dispatch.held())))
 
     def _turn(self) -> list[str]:
         """Put the queues in the order of the next claim; returns their keys."""
@@ -262,21 +312,18 @@ class Claims(Loop):
     def _held(self) -> bool:
         return self._outcomes.unconfirmed() > 0 or next(self._dispatch.held(), None) is not None
 
-    def _args(self, wanted: int) -> list[Any]:
-        return [self._worker, int(self.server.settings.lease * 1000), wanted, self.server.keys.rq]
-
     async def _claim(self, wanted: int) -> list[Any]:
         """Claim what is there now; returns the script's reply."""
         self._turn()
         point("worker.claiming")
-        reply: list[Any] = await self.server.call("claim", self._keys, self._args(wanted))
+        reply: list[Any] = await self.server.call("claim", self._keys, [*self._terms, wanted, self.server.keys.rq])
         return reply
 
     async def _look(self, wanted: int) -> list[Any] | None:
         """Wait for a run and claim; returns the script's reply, None if the queue stayed empty."""
         began, queue = clock.monotonic(), self._keys[-1]
         point("worker.claiming")
-        claim = ("EVALSHA", scripts.load("claim").sha, len(self._keys), *self._keys, *self._args(wanted))
+        claim = ("EVALSHA", scripts.load("claim").sha, len(self._keys), *self._keys, *self._terms, wanted, self.server.keys.rq)
         head, reply = await self._asker.ask(("BLMOVE", queue, queue, "LEFT", "LEFT", _LOOK), claim)
         if isinstance(reply, NoScriptError):
             reply = await self._claim(wanted)
@@ -290,38 +337,25 @@ class Claims(Loop):
         self._came(clock.monotonic() - began > _FIRST_WAIT)
         return list(reply)
 
+    def _at_once(self, replies: list[Any]) -> None:
+        """What a look has claimed is dispatched in the step in which it was read, where nothing must be waited for before."""
+        reply, delivery = replies[-1], self.delivery
+        if isinstance(reply, list) and len(reply) > _NONE and not delivery.runs and delivery.is_current(int(reply[0])):
+            self._taken = delivery.unpack(reply, self._queues), delivery.hand_over()
+
     async def _take(self, reply: list[Any]) -> tuple[int, int]:
         """Dispatch what was claimed; returns how many runs there were, and how many of them were not put back."""
-        runs = claimed_runs(reply, self._queues, self.server.keys)
-        kept = 0
-        if runs:
-            point("worker.claimed")
-            self.server.observe(reply[1] / 1000)
-            self.claimed = runs
-            kept = await self._deliver(int(reply[0]))
+        if self._taken is not None:
+            (runs, kept), self._taken = self._taken, None
+        else:
+            runs = self.delivery.unpack(reply, self._queues)
+            kept = await self.delivery.deliver(int(reply[0])) if runs else 0
         if kept:
             self.quota.works()
             self._standstill.over()
         else:
             self._standstill.put_back((run.queue for run in runs), more=bool(reply[_MORE]))
         return len(runs), kept
-
-    async def _deliver(self, revision: int = 0) -> int:
-        """Hand over what was claimed, once the snapshot is as new as the claim.
-
-        Raises:
-            ServerUnreachable: the snapshot is behind and Redis is away; what was claimed is kept for the next call.
-        """
-        if not self.claimed:
-            return 0
-        known = self._feed.snapshot.revision
-        if revision != known or not known:
-            # Behind the snapshot is only a registry that was lost or put back: then all of it is read again.
-            await self._feed.catch_up(revision if revision > known else None)
-        runs, self.claimed = self.claimed, []
-        kept = self._dispatch.accept(runs)
-        point("worker.dispatched")
-        return kept
 
 
 def _interrupted(error: ResponseError) -> bool:

@@ -135,7 +135,7 @@ class Supervisor:
             self.pool,
             self.seating,
             self.dispatch,
-            claimed=lambda: iter(self.claims.claimed),
+            claimed=lambda: iter(self.claims.delivery.runs),
             settle=self._settle,
             started=lambda: self.heartbeat.started,
             drain=self._asked_to_drain,
@@ -214,9 +214,9 @@ class Supervisor:
         await self.claims.stop()
         await self.scaling.stop()
         await self._give_back_strays()
-        for run in reversed(self.claims.claimed):
+        for run in reversed(self.claims.delivery.runs):
             self.dispatch.accept([run])
-        self.claims.claimed = []
+        self.claims.delivery.runs = []
         self.dispatch.release_backlog()
         self.pool.drain()
         grace = self.plan.grace
@@ -270,7 +270,7 @@ class Supervisor:
     # -- what the parts ask each other ---------------------------------------------------------------------
     def held(self) -> Iterator[Run]:
         """All runs whose lease is ours."""
-        yield from self.claims.claimed
+        yield from self.claims.delivery.runs
         yield from self.dispatch.held()
         yield from self.outcomes.held()
 
