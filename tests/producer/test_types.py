@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import math
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -14,9 +12,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from pydantic import BaseModel
 from redis import Redis
 from support import hands
+from support.shapes import Color, Point, Row
 
 from taskq.producer import AsyncClient, Client
 from taskq.registry.authoring.task import Task, task
@@ -101,22 +99,6 @@ def test_parameters_without_a_declared_type_arrive_as_they_were(client: Client, 
     client.enqueue("take", **given)
     (claimed,) = hands.claim(server, keys)
     assert claimed.params == given
-
-
-class Color(enum.Enum):
-    RED = "r"
-
-
-@dataclass
-class Point:
-    x: Decimal
-    at: datetime
-    before: Point | None = None
-
-
-class Row(BaseModel):
-    number: UUID
-    color: Color
 
 
 def _never() -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.fleet import Fleet, Worker
+from support.tasks import FREE
 from support.waiting import until
 
 from taskq.registry.settings import Settings
@@ -18,7 +19,6 @@ from taskq.worker.pool.pool import Pool
 from taskq.worker.supervisor.order import Order, check_strategy
 
 HEAD = "import os, sys, time\nfrom taskq.registry import task, TaskContext\n"
-FREE = {"parameters": {"json_schema": {"type": "object"}}}
 WHO = HEAD + "@task\ndef who(seconds: float = 0.0):\n    time.sleep(seconds)\n    return os.getpid()\n"
 NOTE = HEAD + "@task\ndef note(path: str, text: str = 'x'):\n    open(path, 'a').write(text)\n"
 

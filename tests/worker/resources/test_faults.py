@@ -10,12 +10,12 @@ from typing import Any
 import psutil
 import pytest
 from support.fleet import Fleet
+from support.tasks import FREE, gone
 from support.waiting import until
 
 from taskq.worker.resources import places
 
 HEAD = "import asyncio, os, signal, subprocess, sys, time\nfrom taskq.registry import task\n"
-FREE = {"parameters": {"json_schema": {"type": "object"}}}
 FINE = HEAD + "@task\ndef fine(seconds: float = 0.0):\n    time.sleep(seconds)\n    return os.getpid()\n"
 # Takes 20 MiB each 20 ms, up to 600 MiB.
 HOG = HEAD + (
@@ -68,14 +68,7 @@ LEAVES = HEAD + (
 
 def alive(pids: list[int]) -> list[int]:
     """Those of them that have not ended."""
-    found = []
-    for pid in pids:
-        try:
-            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-                found.append(pid)
-        except psutil.NoSuchProcess:
-            continue
-    return found
+    return [pid for pid in pids if not gone(pid)]
 
 
 def noted(path: Path) -> list[int]:
@@ -237,16 +230,17 @@ def test_f20_a_loop_that_swallows_every_stop_is_killed_at_the_end_of_its_grace(f
     fleet.running()
     began, expiries = time.monotonic(), []
 
-    def gone() -> bool:
+    def killed() -> bool:
         seconds, micros = fleet.redis.time()
         expiry = fleet.redis.zscore(fleet.keys.leases, run)
         if expiry is not None:
             expiries.append(expiry / 1000 - seconds - micros / 1e6)
         return not executor.is_running()
 
-    until(gone, 5.0 + 1.0, "the executor is killed within its timeout, its grace and 1 s")
+    until(killed, 5.0 + 1.0, "the executor is killed within its timeout, its grace and 1 s")
     assert time.monotonic() - began > 4.5
     assert fleet.failure(run)[0] == "timeout"
+    assert fleet.attempts(run) == []
     assert min(expiries) > 0  # its lease never expired, though it took longer than one
     assert len({round(left, 1) for left in expiries}) > 1
 

@@ -6,26 +6,17 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 from support.fleet import Fleet
+from support.tasks import FREE, HEAD, NAP, STUBBORN, gone, started
 from support.waiting import until
 
-from taskq import AsyncClient, Client
+from taskq import AsyncClient, Client, Run
 from taskq.registry.effects import run_sync
 from taskq.registry.errors import Conflict, WaitTimeout
 from taskq.registry.runs.retries import retry_run
-
-HEAD = "import os, sys, time, signal, subprocess\nfrom taskq.registry import task, TaskContext\n"
-FREE = {"parameters": {"json_schema": {"type": "object"}}}
-NAP = HEAD + "@task\ndef nap(seconds: float = 0.0, path: str = '/dev/null'):\n    open(path, 'a').write('x')\n    time.sleep(seconds)\n"
-STUBBORN = HEAD + (
-    "@task\ndef stubborn(path: str):\n"
-    "    child = subprocess.Popen(['sleep', '99'], start_new_session=True)\n"
-    "    open(path, 'w').write(str(child.pid))\n"
-    "    while True:\n        try:\n            time.sleep(60)\n        except BaseException:\n            pass\n"
-)
 
 
 @pytest.fixture
@@ -34,24 +25,24 @@ def client(fleet: Fleet) -> Iterator[Client]:
         yield made
 
 
-def started(path: Path, count: int = 1) -> None:
-    until(lambda: path.exists() and len(path.read_text()) >= count, what="it started")
+def napping(fleet: Fleet, client: Client, path: Path) -> Run[Any]:
+    """A run that is in progress, and would be for a minute."""
+    (run_id,) = fleet.enqueue("nap", seconds=60, path=str(path))
+    started(path)
+    return client.run(run_id)
 
 
 def test_a_run_in_progress_is_interrupted_and_recorded_as_cancelled(fleet: Fleet, client: Client, tmp_path: Path) -> None:
     fleet.put("nap", NAP, grace=30.0, **FREE)
     worker = fleet.start(1)
     before = {child.pid for child in worker.executors()}
-    path = tmp_path / "ledger"
-    (run_id,) = fleet.enqueue("nap", seconds=60, path=str(path))
-    started(path)
-    run = client.run(run_id)
+    run = napping(fleet, client, tmp_path / "ledger")
     run.cancel("wrong region")
 
     assert (run.status, run.reason) == ("cancelled", "wrong region")
     assert [attempt["outcome"] for attempt in run.attempts] == ["cancelled"]
     assert run.worker == "w0"
-    assert fleet.redis.zscore(fleet.keys.rq_registry("canceled", "default"), run_id)
+    assert fleet.redis.zscore(fleet.keys.rq_registry("canceled", "default"), run.id)
     ((_, entry),) = fleet.redis.xrange(fleet.keys.events)
     assert json.loads(entry[b"event"])["type"] == "taskq.run.cancelled"
     assert {child.pid for child in worker.executors()} == before
@@ -86,7 +77,7 @@ def test_a_run_that_does_not_stop_is_killed_with_all_that_it_started(fleet: Flee
     assert run.status == "cancelled"
     assert "did not stop within 1 s" in (run.error or "")
     pid = int(path.read_text())
-    until(lambda: not psutil.pid_exists(pid), 3, "its child is gone")
+    until(lambda: gone(pid), 3, "its child is gone")
 
 
 def test_runs_behind_others_in_a_worker_are_cancelled_without_starting(fleet: Fleet, client: Client, tmp_path: Path) -> None:
@@ -123,10 +114,7 @@ def test_a_run_that_waits_for_its_version_is_cancelled_without_starting(fleet: F
 def test_f12_a_lost_message_costs_no_more_than_a_heartbeat(fleet: Fleet, client: Client, tmp_path: Path) -> None:
     fleet.put("nap", NAP, **FREE)
     fleet.start(1, TASKQ_PUBSUB="off")
-    path = tmp_path / "ledger"
-    (run_id,) = fleet.enqueue("nap", seconds=60, path=str(path))
-    started(path)
-    run = client.run(run_id)
+    run = napping(fleet, client, tmp_path / "ledger")
     run.cancel(wait=4.0)
     assert run.status == "cancelled"
     until(lambda: not fleet.redis.exists(fleet.keys.asked("w0")), 5, "the request is done with")
@@ -154,11 +142,9 @@ def test_a_run_whose_worker_dies_meanwhile_is_cancelled_by_who_takes_it_over(fle
     fleet.put("nap", NAP, **FREE)
     doomed = fleet.start(1)
     path = tmp_path / "ledger"
-    (run_id,) = fleet.enqueue("nap", seconds=60, path=str(path))
-    started(path)
+    run = napping(fleet, client, path)
     fleet.start(1)
     doomed.kill()
-    run = client.run(run_id)
     with pytest.raises(WaitTimeout, match="has not confirmed"):
         run.cancel("too late", wait=0.1)
 
@@ -172,12 +158,9 @@ def test_a_run_whose_worker_dies_meanwhile_is_cancelled_by_who_takes_it_over(fle
 def test_a_cancel_that_comes_with_a_stop_of_the_worker_counts(fleet: Fleet, client: Client, tmp_path: Path) -> None:
     fleet.put("nap", NAP, **FREE)
     worker = fleet.start(1)
-    path = tmp_path / "ledger"
-    (run_id,) = fleet.enqueue("nap", seconds=60, path=str(path))
-    started(path)
+    run = napping(fleet, client, tmp_path / "ledger")
     worker.terminate()
     until(lambda: "drains" in worker.text(), what="it drains")
-    run = client.run(run_id)
     run.cancel()
     assert run.status == "cancelled"
     assert worker.process.wait(5) == 0
@@ -198,11 +181,9 @@ def test_a_run_that_is_retried_at_once_is_not_cancelled_again_by_the_request_tha
     fleet.put("nap", NAP, **FREE)
     fleet.start(1)
     path = tmp_path / "ledger"
-    (run_id,) = fleet.enqueue("nap", seconds=60, path=str(path))
-    started(path)
-    run = client.run(run_id)
+    run = napping(fleet, client, path)
     run.cancel()
-    run_sync(retry_run(fleet.keys, fleet.settings, run_id), fleet.redis)
+    run_sync(retry_run(fleet.keys, fleet.settings, run.id), fleet.redis)
     started(path, 2)
     until(lambda: not fleet.redis.exists(fleet.keys.asked("w0")), 5, "the request is done with")
     assert run.refresh().status == "running"

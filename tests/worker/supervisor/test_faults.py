@@ -11,6 +11,7 @@ import psutil
 import pytest
 import redis as redis_py
 from support.fleet import Fleet
+from support.tasks import FREE, HEAD, STUBBORN, gone, started
 from support.waiting import until
 
 from taskq.registry.connect import connect
@@ -18,8 +19,6 @@ from taskq.registry.errors import InvalidInput, ServerUnreachable
 from taskq.registry.settings import Settings
 from taskq.worker import FleetWorker
 
-HEAD = "import os, sys, time, signal, subprocess, ctypes\nfrom taskq.registry import task, TaskContext\n"
-FREE = {"parameters": {"json_schema": {"type": "object"}}}
 LEDGER = (
     HEAD
     + "@task\ndef ledger(ctx: TaskContext, path: str, seconds: float):\n"
@@ -114,38 +113,6 @@ def test_a_second_worker_of_a_live_name_is_refused(fleet: Fleet) -> None:
     assert fleet.report("twin") is not None
 
 
-def test_sigterm_lets_runs_finish_and_hands_back_the_rest(fleet: Fleet, tmp_path: Path) -> None:
-    fleet.put("ledger", LEDGER, **WITH_CONTEXT)
-    worker = fleet.start(2)
-    path = tmp_path / "ledger"
-    runs = fleet.enqueue("ledger", 4, path=str(path), seconds=1.0)
-    until(lambda: sum(lines(path).values()) == 2, what="two started")
-    worker.terminate()
-
-    assert worker.process.wait(8) == 0, worker.text()
-    states = Counter(fleet.field(run, "status") for run in runs)
-    assert states == {"finished": 2, "queued": 2}
-    assert all(fleet.field(run, "attempt") in ("", "0") for run in runs if fleet.field(run, "status") == "queued")
-    assert fleet.redis.zcard(fleet.keys.leases) == 0
-    assert fleet.report("w0") is None
-
-
-def test_a_second_sigterm_kills_and_releases_without_a_burned_attempt(fleet: Fleet, tmp_path: Path) -> None:
-    fleet.put("ledger", LEDGER, **WITH_CONTEXT)
-    worker = fleet.start(1)
-    path = tmp_path / "ledger"
-    (run,) = fleet.enqueue("ledger", path=str(path), seconds=60)
-    until(lambda: sum(lines(path).values()) == 1, what="it started")
-    worker.terminate()
-    until(lambda: "drains" in worker.text(), what="it drains")
-    worker.terminate()
-
-    assert worker.process.wait(4) == 0, worker.text()
-    assert fleet.field(run, "status") == "queued"
-    assert fleet.field(run, "attempt") == "0"
-    assert [attempt["outcome"] for attempt in fleet.attempts(run)] == ["released"]
-
-
 def test_a_late_run_is_interrupted_with_reason_timeout(fleet: Fleet) -> None:
     fleet.put("nap", HEAD + "@task\ndef nap():\n    time.sleep(60)\n", timeout=0.5, grace=2.0)
     worker = fleet.start(1)
@@ -158,24 +125,16 @@ def test_a_late_run_is_interrupted_with_reason_timeout(fleet: Fleet) -> None:
 
 def test_what_swallows_its_timeout_is_killed_with_all_its_descendants(fleet: Fleet, tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    source = HEAD + (
-        "@task\ndef stubborn(path: str):\n"
-        "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "    code = 'import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(99)'\n"
-        "    child = subprocess.Popen([sys.executable, '-c', code], start_new_session=True)\n"
-        "    open(path, 'w').write(str(child.pid))\n"
-        "    while True:\n        try:\n            time.sleep(60)\n        except BaseException:\n            pass\n"
-    )
-    fleet.put("stubborn", source, timeout=0.5, grace=1.0, **FREE)
+    fleet.put("stubborn", STUBBORN, timeout=0.5, grace=1.0, **FREE)
     fleet.start(1)
     (run,) = fleet.enqueue("stubborn", path=str(path))
-    until(lambda: path.exists() and path.read_text(), what="it started")
+    started(path, 2)
     began = time.monotonic()
 
     assert fleet.failure(run, 5)[0] == "timeout"
     assert time.monotonic() - began < 3.5
     pid = int(path.read_text())
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 2, "the grandchild is gone")
+    until(lambda: gone(pid), 2, "the grandchild is gone")
 
 
 def test_a_grandchild_of_a_crashed_executor_is_ended(fleet: Fleet, tmp_path: Path) -> None:

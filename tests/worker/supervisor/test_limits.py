@@ -10,17 +10,17 @@ from uuid import UUID
 
 import pytest
 import redis as redis_py
+from support import shapes
 from support.fleet import Fleet
+from support.tasks import FREE
 from support.waiting import until
 
 from taskq.producer import Client
-from taskq.registry.code.module import load_module
 from taskq.registry.code.parameters import parameters_of
 from taskq.registry.effects import run_sync
 from taskq.registry.runs.logs import LogLine, read_logs
 
 HEAD = "import dataclasses, logging, os, sys, time\nfrom taskq.registry import task, TaskContext\n"
-FREE = {"parameters": {"json_schema": {"type": "object"}}}
 WITH_CONTEXT = {"parameters": {"json_schema": {"type": "object"}, "context": "ctx"}}
 ANGRY = """
 class Angry:
@@ -160,62 +160,29 @@ def talk(ctx: TaskContext):
     assert json.loads(stored[b"fields"])["order"] == 7
 
 
-# -- types, from end to end: this very text is the task's file -------------------------------------------------
-SHAPES = """
-from __future__ import annotations
-import enum
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, Literal
-from uuid import UUID
-from pydantic import BaseModel
-from taskq.registry import task
-
-class Color(enum.Enum):
-    RED = "r"
-
-@dataclass
-class Point:
-    x: Decimal
-    at: datetime
-    before: Point | None = None
-
-class Row(BaseModel):
-    number: UUID
-    color: Color
-
-Seen = tuple[Point, Row, Color, str, bytes, tuple[int, Decimal], Any]
-
-@task
-def shapes(point: Point, row: Row, color: Color, kind: Literal["a", "b"], raw: bytes, pair: tuple[int, Decimal], free: Any) -> Seen:
-    assert isinstance(point, Point) and isinstance(point.before.at, datetime) and isinstance(row, Row), (point, row)
-    assert isinstance(color, Color) and isinstance(raw, bytes) and isinstance(pair[1], Decimal), (color, raw, pair)
-    return point, row, color, kind, raw, pair, free
-"""
+# -- types, from end to end -----------------------------------------------------------------------------------
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def test_values_of_pythons_types_go_to_a_task_and_come_back(fleet: Fleet, redis: redis_py.Redis) -> None:
-    here = vars(load_module(SHAPES.encode(), "shapes_here", "shapes.py"))
-    fleet.put("shapes", SHAPES, parameters=parameters_of(here["shapes"].function))
+    fleet.put("shapes", Path(shapes.__file__).read_text(), parameters=parameters_of(shapes.shapes.function))
     fleet.start(1)
     # Enqueued by its name, and by the function itself.
-    point = here["Point"](Decimal("1.10"), NOON, here["Point"](Decimal(2), NOON))
-    row = here["Row"](number=UUID(int=7), color=here["Color"].RED)
+    point = shapes.Point(Decimal("1.10"), NOON, shapes.Point(Decimal(2), NOON))
+    row = shapes.Row(number=UUID(int=7), color=shapes.Color.RED)
     with Client(redis, settings=fleet.settings) as client:
         run = client.enqueue(
             "shapes",
             point=point,
             row=row,
-            color=here["Color"].RED,
+            color=shapes.Color.RED,
             kind="a",
             raw=b"\xff",
             pair=(1, Decimal("0.1")),
             free=[NOON, UUID(int=1)],
         )
         result = run.wait(20)
-        typed = client.enqueue(here["shapes"], point=point, row=row, color="r", kind="b", raw="é", pair=[1, 2], free=None).wait(20)
+        typed = client.enqueue(shapes.shapes, point=point, row=row, color="r", kind="b", raw="é", pair=[1, 2], free=None).wait(20)
     plain = {"x": Decimal("1.10"), "at": NOON, "before": {"x": Decimal(2), "at": NOON, "before": None}}
     assert result == [plain, {"number": UUID(int=7), "color": "r"}, "r", "a", b"\xff", [1, Decimal("0.1")], [NOON, UUID(int=1)]]
-    assert typed == (point, row, here["Color"].RED, "b", "é".encode(), (1, Decimal(2)), None)
+    assert typed == (point, row, shapes.Color.RED, "b", "é".encode(), (1, Decimal(2)), None)

@@ -7,22 +7,16 @@ import socket
 import time
 from pathlib import Path
 
-import psutil
 from support.fleet import Fleet
+from support.tasks import FREE, HEAD, LEAVES, gone
 from support.waiting import until
 
 from taskq.registry import scripts
 from taskq.registry.connect import connect
 from taskq.registry.settings import Settings
 
-HEAD = "import io, os, sys, time, signal, subprocess\nfrom taskq.registry import task, TaskContext\n"
-FREE = {"parameters": {"json_schema": {"type": "object"}}}
 NAP = HEAD + "@task\ndef nap(seconds: float = 0.0, path: str = '/dev/null'):\n"
 NAP += "    time.sleep(seconds)\n    open(path, 'w').close()\n    return 1\n"
-
-
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid)
 
 
 def test_an_outcome_that_came_in_an_outage_is_recorded_without_another(own_server: object, settings: Settings, tmp_path: Path) -> None:
@@ -72,19 +66,13 @@ def test_many_runs_of_another_release_do_not_stop_others(fleet: Fleet) -> None:
 
 def test_what_a_run_started_ends_with_its_timeout(fleet: Fleet, tmp_path: Path) -> None:
     path = tmp_path / "pid"
-    source = HEAD + (
-        "@task\ndef leaves(path: str):\n"
-        "    child = subprocess.Popen(['sleep', '99'], start_new_session=True)\n"
-        "    open(path, 'w').write(str(child.pid))\n"
-        "    time.sleep(60)\n"
-    )
-    fleet.put("leaves", source, timeout=0.5, grace=1.0, **FREE)
+    fleet.put("leaves", LEAVES, timeout=0.5, grace=1.0, **FREE)
     fleet.start(1)
     (run,) = fleet.enqueue("leaves", path=str(path))
 
     assert fleet.failure(run)[0] == "timeout"
     pid = int(path.read_text())
-    until(lambda: gone(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 2, "its child is gone")
+    until(lambda: gone(pid), 2, "its child is gone")
 
 
 def test_orphans_of_runs_that_ended_are_reaped(fleet: Fleet) -> None:

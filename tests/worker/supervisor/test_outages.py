@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 from support.fleet import Fleet
+from support.tasks import FREE
 from support.waiting import until
 
 from taskq.producer.client import Client
@@ -23,7 +24,6 @@ from taskq.registry.settings import Settings
 
 HEAD = "import time\nfrom taskq.registry import task\n"
 NAP = HEAD + "@task\ndef nap(seconds: float = 0.0):\n    time.sleep(seconds)\n    return 1\n"
-FREE = {"parameters": {"json_schema": {"type": "object"}}}
 
 
 @pytest.fixture
