@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis as redis_py
 from support.fleet import Fleet
 from support.puppet import Puppet
 from support.waiting import until
 
-from taskq.registry.settings import Settings
 from taskq.worker.resources import places
 from taskq.worker.resources.v1 import Version1, open_v1
 
@@ -32,14 +30,13 @@ def left_behind(pid: int) -> list[Path]:
 
 
 @pytest.fixture
-def fleet(settings: Settings, redis: redis_py.Redis, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(fleet: Fleet) -> Iterator[Fleet]:
     """Workers whose control groups must be gone once they have ended, unless they were killed."""
-    made = Fleet(settings, redis, tmp_path)
     try:
-        yield made
+        yield fleet
     finally:
-        made.stop()
-    ended = [worker.process.pid for worker in made.workers if worker.process.returncode == 0]
+        fleet.stop()
+    ended = [worker.process.pid for worker in fleet.workers if worker.process.returncode == 0]
     assert {pid: left_behind(pid) for pid in ended} == {pid: [] for pid in ended}
 
 
