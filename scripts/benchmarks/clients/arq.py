@@ -24,8 +24,5 @@ class CLIENT(AsyncProducer):
     async def send(self, job: str) -> Any:
         return await self._pool.enqueue_job(job)
 
-    async def send_many(self, job: str, count: int) -> list[Any]:
-        return await self.gathered(job, count)
-
     async def receive(self, handle: Any, timeout: float) -> Any:  # noqa: ASYNC109  # the library's own way to wait
         return await handle.result(timeout=timeout, poll_delay=_LOOK)

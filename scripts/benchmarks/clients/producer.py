@@ -110,20 +110,16 @@ class AsyncProducer(Producer):
     async def send(self, job: str) -> Any:
         """As `enqueue`."""
 
-    @abstractmethod
     async def send_many(self, job: str, count: int) -> list[Any]:
-        """As `enqueue_many`."""
-
-    @abstractmethod
-    async def receive(self, handle: Any, timeout: float) -> Any:  # noqa: ASYNC109  # each library has its own way to wait
-        """As `value`."""
-
-    async def gathered(self, job: str, count: int) -> list[Any]:
-        """Enqueue many by calls at once, for a library that has no call for many."""
+        """As `enqueue_many`; by calls at once, unless the library has a call for many."""
         handles: list[Any] = []
         for at in range(0, count, self.at_once):
             handles += await asyncio.gather(*(self.send(job) for _ in range(min(self.at_once, count - at))))
         return handles
+
+    @abstractmethod
+    async def receive(self, handle: Any, timeout: float) -> Any:  # noqa: ASYNC109  # each library has its own way to wait
+        """As `value`."""
 
     def enqueue(self, job: str) -> Any:
         return self.run(self.send(job))

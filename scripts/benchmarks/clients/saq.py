@@ -24,9 +24,6 @@ class CLIENT(AsyncProducer):
     async def send(self, job: str) -> Any:
         return await saq_jobs.queue.enqueue(job)
 
-    async def send_many(self, job: str, count: int) -> list[Any]:
-        return await self.gathered(job, count)
-
     async def receive(self, handle: Any, timeout: float) -> Any:  # noqa: ASYNC109  # the library's own way to wait
         # Its own waiting asks first and listens then: what ends in between is missed.
         async with asyncio.timeout(timeout):

@@ -23,9 +23,6 @@ class CLIENT(AsyncProducer):
     async def send(self, job: str) -> Any:
         return await getattr(taskiq_jobs, job).kiq()
 
-    async def send_many(self, job: str, count: int) -> list[Any]:
-        return await self.gathered(job, count)
-
     async def receive(self, handle: Any, timeout: float) -> Any:  # noqa: ASYNC109  # the library's own way to wait
         result = await handle.wait_result(check_interval=_LOOK, timeout=timeout)
         result.raise_for_error()

@@ -10,28 +10,13 @@ import asyncio
 import os
 from typing import Any
 
-import async_jobs
 import bench_jobs
 import uvloop
 from arq.connections import RedisSettings
+from context_jobs import constant, doze, now
 
 if "BENCH_UVLOOP" in os.environ:
     uvloop.install()
-
-
-async def constant(_ctx: dict[str, Any]) -> int:
-    """As `async_jobs.constant`."""
-    return await async_jobs.constant()
-
-
-async def now(_ctx: dict[str, Any]) -> float:
-    """As `async_jobs.now`."""
-    return await async_jobs.now()
-
-
-async def doze(_ctx: dict[str, Any]) -> list[float]:
-    """As `async_jobs.doze`."""
-    return await async_jobs.doze()
 
 
 async def nap(_ctx: dict[str, Any]) -> list[float]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import async_jobs
 import bench_jobs
 import uvloop
+from context_jobs import constant, doze, now
 from redis.asyncio import Redis
 from saq.queue.redis import RedisQueue
 
@@ -19,21 +19,6 @@ if "BENCH_UVLOOP" in os.environ:
 
 # Its own `from_url` knows no Unix sockets.
 queue = RedisQueue(Redis.from_url(os.environ["BENCH_URL"]))
-
-
-async def constant(_ctx: dict[str, Any]) -> int:
-    """As `async_jobs.constant`."""
-    return await async_jobs.constant()
-
-
-async def now(_ctx: dict[str, Any]) -> float:
-    """As `async_jobs.now`."""
-    return await async_jobs.now()
-
-
-async def doze(_ctx: dict[str, Any]) -> list[float]:
-    """As `async_jobs.doze`."""
-    return await async_jobs.doze()
 
 
 def nap(_ctx: dict[str, Any]) -> list[float]:
