@@ -31,6 +31,7 @@ for at = 3, #ARGV, 11 do
       if ARGV[at + 6] ~= '' then
         fields[#fields + 1] = 'losses'
         fields[#fields + 1] = ARGV[at + 6]
+        redis.call('HDEL', job, 'late')
       end
       redis.call('HSET', job, unpack(fields))
       if f[3] then redis.call('HDEL', job, 'version') end

@@ -21,7 +21,7 @@ module         does                                       owns
 `quota`        `--max-jobs`, `--max-idle`                 how many runs have ended
 `leases`       renew.lua                                  nothing: it asks for every run that is not confirmed
 `doubts`       leases that are not ours any more          runs of which it is not known why
-`sweeper`      what others left: expired leases, litter   what it saw expired at its last look
+`sweeper`      what others left: expired leases, litter   which leases it has seen late (`runs.suspects`)
 `requests`     cancel and drain, as they are asked for    nothing
 `order`        which queue a claim begins with, and when  whose turn it is; what was seen of the queues in vain
                none is worth it
@@ -91,9 +91,9 @@ removed, exit 0.
 
 **Redis away.** The first loop that notices closes the gate of `runtime.server`; one prober asks with backoff, everyone else
 waits at the gate. Executors go on, their outcomes are held: beyond 2,000, or 64 MB of results, nothing more is claimed. Afterwards leases
-are renewed before anything is swept: the sweeper acts only on what it saw expired in two looks, at least a sweep apart, on an
-unbroken connection. A server that is full (maxmemory) still takes outcomes and gives runs (allow-oom), so that its queues drain; one that
-can't persist (MISCONF) refuses all of it, and outcomes are held until it can.
+are renewed before anything is swept: the sweeper acts only on what it saw late in two looks, at least a sweep apart, on an
+unbroken connection, or late before the outage (`runs.suspects`). A server that is full (maxmemory) still takes outcomes and gives runs
+(allow-oom), so that its queues drain; one that can't persist (MISCONF) refuses all of it, and outcomes are held until it can.
 
 **Retry.** A failed attempt that its policy follows up is no outcome: release.lua records it and puts the run aside until the next one is
 due, in RQ's scheduled registry and in the set of runs that are due later. The leading scheduler moves it to its queue; where none leads,

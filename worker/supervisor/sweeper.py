@@ -5,15 +5,20 @@ had begun, but none says nothing: it is noted only after 100 ms. To give a run b
 a task that crashes its machine at once out of the count that makes it poison. So a worker that was stopped (SIGSTOP, a suspended
 machine) with runs claimed costs each of them one of their three.
 
-Each worker sweeps; the scripts check the token and the expiry again, so that many sweepers do no more than one.
+Each worker sweeps; the scripts check the token and the expiry again, so that many sweepers do no more than one. Which leases are taken
+over, and when, is decided in `taskq.worker.runs.suspects`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import math
+import random
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from redis.exceptions import RedisError
 
 from taskq.registry import clock
 from taskq.registry.effects import run_async
@@ -21,13 +26,14 @@ from taskq.registry.feed.snapshot import Snapshot
 from taskq.registry.runs.attempts import attempt_blob
 from taskq.registry.runs.later import MAX_MOVED, move_due
 from taskq.registry.runtime.faults import point
-from taskq.registry.runtime.loop import Periodic
-from taskq.registry.runtime.server import Server
+from taskq.registry.runtime.loop import Loop
+from taskq.registry.runtime.server import Server, is_outage
 from taskq.worker.life.heartbeat import forget_worker
 from taskq.worker.runs import verdicts
 from taskq.worker.runs.recording import event_of, finish_args
 from taskq.worker.runs.run import Run
 from taskq.worker.runs.statistics import count
+from taskq.worker.runs.suspects import Lease, Suspects, late_within
 from taskq.worker.runs.verdicts import Finish, Release
 
 log = logging.getLogger("taskq.worker")
@@ -35,57 +41,15 @@ _BATCH = 200
 # Expired leases that one sweep takes over at most: what a large worker held is not to wait for one sweep after the other.
 _MOST = 2_000
 _UNPARK = 500
+# Shares of a sweep: what several sweepers wait, each another time, so that the first has taken over what the others then need not.
+_SPREAD = (0.02, 0.1)
 _KINDS = ("finished", "failed", "canceled")
 # A dead worker is listed as gone for so many times its TTL.
 _GONE = 30
 
 
-@dataclass(slots=True, frozen=True)
-class Expired:
-    """A lease as expired.lua lists it."""
-
-    run: str
-    token: str
-    worker: str
-    origin: str
-    task: str
-    attempt: int
-    losses: int
-    version: int | None
-    started_at: float | None
-    cause: str | None
-
-    @classmethod
-    def parse(cls, fields: list[bytes]) -> Expired:
-        """From one row of the script's reply."""
-        run, token, worker, origin, task, attempt, losses, version, started, cause = (field.decode("utf-8", "replace") for field in fields)
-        return cls(
-            run,
-            token,
-            worker,
-            origin,
-            task,
-            int(attempt) if attempt.isdigit() else 0,
-            int(losses) if losses.isdigit() else 0,
-            int(version) if version.isdigit() else None,
-            clock.rq_parse(started),
-            cause or None,
-        )
-
-
-def confirmed(before: Iterable[Expired], now: Iterable[Expired], *, unbroken: bool) -> list[Expired]:
-    """The leases that were seen expired in both looks, the connection having been unbroken between them.
-
-    Pure. A lease that expired because *Redis* was away belongs to a worker that will renew it as soon as it can.
-    """
-    if not unbroken:
-        return []
-    seen = {(lease.run, lease.token) for lease in before}
-    return [lease for lease in now if (lease.run, lease.token) in seen]
-
-
-class Sweeper(Periodic):
-    """Sweeps each ``sweep`` seconds.
+class Sweeper(Loop):
+    """Looks at leases each ``sweep`` seconds, and whenever one of them may have become late or may be taken over; tidies up each ``sweep``.
 
     Args:
         server, snapshot: what it works with. ``worker``: our name. ``queues``: that we serve.
@@ -101,51 +65,87 @@ class Sweeper(Periodic):
         worker: str,
         queues: Iterable[str],
     ) -> None:
-        super().__init__(server, "sweeper", server.settings.sweep)
+        super().__init__(server, "sweeper")
+        settings = server.settings
+        self._every, self._soon = settings.sweep, int(late_within(settings.lease, settings.lease_renew) * 1000)
         self._snapshot, self._held = snapshot, held
         self._worker, self._queues = worker, tuple(queues)
         self.on_dead: Callable[[], None] = lambda: None  # called when leases of workers that are dead are taken over
-        self._seen: list[Expired] = []
+        self._suspects = Suspects(settings.sweep)
         self._strays: set[tuple[str, str]] = set()
-        self._outages = server.outages
-        self._looked = 0.0
+        self._outages_looked = self._outages_tidied = server.outages
+        self._next_late, self._tidied = 0.0, -settings.sweep
+        self._began = 0.0
+
+    async def run(self) -> None:
+        while True:
+            await self.server.ready()
+            await self.step()
+            now = clock.monotonic()
+            again = min(self._suspects.due, self._next_late, self._tidied + self._every)
+            await asyncio.sleep(max(0.0, again - now) + self._every * random.uniform(*_SPREAD))  # noqa: S311  # guards nothing
 
     async def step(self) -> None:
-        unbroken = self._outages == self.server.outages
-        self._outages = self.server.outages
-        now = clock.monotonic()
-        if unbroken and now - self._looked < self.every * 0.9:
-            return
-        self._looked = now
-        expired = await self._list("")
-        gone = confirmed(self._seen, expired, unbroken=unbroken)
-        self._seen = expired
-        if gone:
+        """One look, and what it is time for besides."""
+        try:
+            await self._look()
+        except RedisError as error:
+            if not is_outage(error):
+                self._suspects.forget()
+            raise
+        await self._tidy_up()
+
+    async def _look(self) -> None:
+        if self._outages_looked != self.server.outages:
+            self._outages_looked = self.server.outages
+            self._suspects.forget()
+        asked = clock.monotonic()
+        late, ahead = await self._list("", calm=self._suspects.calm(asked))
+        answered = clock.monotonic()
+        if self._outages_looked != self.server.outages:
+            return  # another loop has met an outage meanwhile: this reply is from before it
+        self._next_late = answered + ahead
+        lost = self._suspects.look(late, asked, answered)
+        if lost:
             point("worker.sweeping")
-        await self._take_over(gone, only_expired=True)
-        if gone:
+            await self._take_over(lost, only_expired=True)
             point("worker.swept")
+
+    async def _tidy_up(self) -> None:
+        now, unbroken = clock.monotonic(), self._outages_tidied == self.server.outages
+        if unbroken and now - self._tidied < self._every * 0.9:
+            return
+        self._tidied, self._outages_tidied = now, self.server.outages
         await self._strayed(check=not unbroken or bool(self._strays))
         await self._move_due()
         await self._unpark()
         await self._prune()
 
     async def take_over_from(self, worker: str) -> int:
-        """An earlier worker of the same name is known to be dead: what it held runs again now. Returns how many."""
-        leases = await self._list(worker)
+        """An earlier worker of the same name is known to be dead: what it held runs again now. Returns how many.
+
+        Is Redis away at that moment, they are found among the strays once it is back: what was claimed before this call is not ours.
+        """
+        self._began = self.server.now()
+        leases, _ = await self._list(worker)
         await self._take_over(leases, only_expired=False)
         return len(leases)
 
-    async def _list(self, worker: str) -> list[Expired]:
-        """In the order of their claims, which is that of the tokens: runs of one claim have expired at the same moment."""
-        names = self.server.keys
-        rows = await self.server.call("expired", [names.leases, names.lease], [names.rq, _MOST, worker])
-        return sorted(map(Expired.parse, rows), key=lambda lease: int(lease.token))
+    async def _list(self, worker: str, *, calm: bool = False) -> tuple[list[Lease], float]:
+        """The leases of a worker, or with '' the late ones, and in how many seconds the next one will be late.
 
-    async def _take_over(self, leases: list[Expired], *, only_expired: bool) -> None:
+        In the order of their claims, which is that of the tokens: runs of one claim expire at the same moment.
+        """
+        names = self.server.keys
+        args = [names.rq, _MOST, worker, self._soon, "1" if calm else ""]
+        ahead, *rows = await self.server.call("expired", [names.leases, names.lease], args)
+        leases = sorted(map(Lease.parse, rows), key=lambda lease: int(lease.token))
+        return leases, int(ahead) / 1000 if ahead else math.inf
+
+    async def _take_over(self, leases: list[Lease], *, only_expired: bool) -> None:
         if leases:
             self.on_dead()
-        releases: list[tuple[Expired, Release]] = []
+        releases: list[tuple[Lease, Release]] = []
         for lease in reversed(leases):
             record = self._snapshot.tasks.get(lease.task)
             verdict = verdicts.on_loss(lease.losses, record.spec if record else None, "worker_lost", f"worker {lease.worker}")
@@ -156,7 +156,7 @@ class Sweeper(Periodic):
                 releases.append((lease, verdict))
         await self._release(releases, only_expired=only_expired)
 
-    async def _finish(self, lease: Expired, finish: Finish, *, only_expired: bool) -> None:
+    async def _finish(self, lease: Lease, finish: Finish, *, only_expired: bool) -> None:
         names = self.server.keys
         record = self._snapshot.tasks.get(lease.task)
         run = self._as_run(lease)
@@ -167,7 +167,7 @@ class Sweeper(Periodic):
         args = finish_args(items, self.server.settings, only_expired=only_expired, counts=counts)
         await self.server.call("finish", [names.leases, names.lease, names.events], [names.rq, names.prefix, lease.worker, *args])
 
-    async def _release(self, releases: Sequence[tuple[Expired, Release]], *, only_expired: bool) -> None:
+    async def _release(self, releases: Sequence[tuple[Lease, Release]], *, only_expired: bool) -> None:
         names = self.server.keys
         for at in range(0, len(releases), _BATCH):
             args: list[Any] = [names.rq, names.prefix]
@@ -175,7 +175,7 @@ class Sweeper(Periodic):
                 args += self._release_args(lease, release, only_expired=only_expired)
             await self.server.call("release", [names.leases, names.lease, names.parked_tasks, names.events], args)
 
-    def _release_args(self, lease: Expired, release: Release, *, only_expired: bool) -> list[Any]:
+    def _release_args(self, lease: Lease, release: Release, *, only_expired: bool) -> list[Any]:
         attempt = b""
         if release.outcome:
             attempt = attempt_blob(
@@ -201,7 +201,7 @@ class Sweeper(Periodic):
             event_of("lost", self._as_run(lease), self.server.settings, reason=release.outcome) if release.burned else "",
         ]
 
-    def _as_run(self, lease: Expired) -> Run:
+    def _as_run(self, lease: Lease) -> Run:
         return Run(
             id=lease.run,
             token=lease.token,
@@ -216,30 +216,35 @@ class Sweeper(Periodic):
         )
 
     async def _strayed(self, *, check: bool) -> None:
-        """Leases that are ours by name and not known here: a claim's reply was lost with the connection. Never began: no attempt burned."""
+        """Leases that are ours by name and not known here: a claim's reply was lost with the connection."""
         if not check:
             return
+        strays = await self._unknown()
+        lost = [lease for lease in strays if (lease.run, lease.token) in self._strays]
+        self._strays = {(lease.run, lease.token) for lease in strays} - self._strays
+        await self._give_back(lost)
+
+    async def give_back_strays(self) -> None:
+        """The worker stops, perhaps in the midst of a claim: whatever is ours by name and not known here runs elsewhere now."""
+        await self._give_back(await self._unknown())
+
+    async def _unknown(self) -> list[Lease]:
+        """Also what is claimed or ends while we ask is known."""
         ours = {(run.id, run.token) for run in self._held()}
-        leases = {(lease.run, lease.token): lease for lease in await self._list(self._worker)}
+        leases, _ = await self._list(self._worker)
         ours |= {(run.id, run.token) for run in self._held()}
-        strays = leases.keys() - ours
-        lost = [lease for key, lease in leases.items() if key in strays & self._strays]
-        for lease in lost:
+        return [lease for lease in leases if (lease.run, lease.token) not in ours]
+
+    async def _give_back(self, strays: Sequence[Lease]) -> None:
+        """What an earlier worker of our name had claimed may have begun, and is lost with it. The rest never began: no attempt burned."""
+        await self._take_over([lease for lease in strays if lease.claimed_before(self._began)], only_expired=False)
+        vain = [lease for lease in strays if not lease.claimed_before(self._began)]
+        for lease in vain:
             log.warning(
                 "run %s was claimed in vain: the reply was lost; it is given back", lease.run, extra={"run": lease.run, "task": lease.task}
             )
         # The last one first, so that they keep their order at the front.
-        await self._hand_back(lost[::-1])
-        self._strays = strays - self._strays
-
-    async def give_back_strays(self) -> None:
-        """The worker stops, perhaps in the midst of a claim: whatever is ours by name and not known here runs elsewhere now."""
-        ours = {(run.id, run.token) for run in self._held()}
-        strays = [lease for lease in await self._list(self._worker) if (lease.run, lease.token) not in ours]
-        await self._hand_back(strays[::-1])
-
-    async def _hand_back(self, leases: Iterable[Expired]) -> None:
-        await self._release([(lease, verdicts.HAND_BACK) for lease in leases], only_expired=False)
+        await self._release([(lease, verdicts.HAND_BACK) for lease in reversed(vain)], only_expired=False)
 
     async def _move_due(self) -> None:
         """Where no scheduler leads, runs that have become due are ours to move: one call, which does nothing where one does."""

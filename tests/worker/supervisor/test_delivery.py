@@ -80,14 +80,14 @@ def test_f1_a_run_starts_again_within_5_s_of_the_kill(fleet: Fleet, tmp_path: Pa
     fleet.start(1)
     executors = doomed.executors()
     doomed.kill()
-    # Its lease of 3 s was renewed at most 1 s ago, and two looks are 1 s apart; the machine may be busy.
+    # Its lease of 3 s was renewed at most 1 s ago, and is taken over as it expires: both looks come before that.
     began = time.monotonic()
     until(lambda: lines(path)[f"start {run}"] == 2, 10, "it started again")
     recovered = time.monotonic() - began
     assert fleet.result(run, 20) == 2
     assert not psutil.wait_procs(executors, timeout=3)[1]
     assert lines(path) == {f"start {run}": 2, f"end {run}": 1}
-    assert recovered < 8
+    assert recovered < 5
 
 
 def test_f5_a_worker_that_slept_past_its_leases_is_refused_and_kills_what_was_taken_over(fleet: Fleet, tmp_path: Path) -> None:

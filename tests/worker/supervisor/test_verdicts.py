@@ -18,7 +18,6 @@ from taskq.worker.runs import verdicts
 from taskq.worker.runs.averages import DEPTH, Averages
 from taskq.worker.runs.run import Run, StopReason
 from taskq.worker.runs.verdicts import Finish, Release
-from taskq.worker.supervisor.sweeper import Expired, confirmed
 
 
 def a_run(losses: int = 0, stop: StopReason | None = None, *, began: float = 1.0, **spec: object) -> Run:
@@ -26,10 +25,6 @@ def a_run(losses: int = 0, stop: StopReason | None = None, *, began: float = 1.0
         id="r", token="7", queue="default", origin="taskq.default", task="t", attempt=losses + 1, data=b"",
         losses=losses, stop=stop, began=began, version=3, spec=Spec.model_validate(spec),
     )  # fmt: skip
-
-
-def expired(run: str, token: str = "1") -> Expired:
-    return Expired(run, token, "w", "taskq.default", "t", 1, 0, None, None, None)
 
 
 # -- reports -------------------------------------------------------------------------------------------------
@@ -147,20 +142,6 @@ def test_what_is_routed_is_loaded_even_while_paused() -> None:
     assert routed_versions(record("paused", 1, 2)) == {1, 2}
     assert routed_versions(record("retired", 1, 2)) == set()
     assert routed_versions(None) == set()
-
-
-# -- leases --------------------------------------------------------------------------------------------------
-def test_a_lease_is_taken_over_only_when_it_was_seen_expired_twice() -> None:
-    assert confirmed([], [expired("a")], unbroken=True) == []
-    assert confirmed([expired("a")], [expired("a"), expired("b")], unbroken=True) == [expired("a")]
-
-
-def test_a_lease_that_was_taken_by_somebody_in_between_is_left_alone() -> None:
-    assert confirmed([expired("a", "1")], [expired("a", "2")], unbroken=True) == []
-
-
-def test_nothing_is_taken_over_after_an_outage() -> None:
-    assert confirmed([expired("a")], [expired("a")], unbroken=False) == []
 
 
 # -- averages and backoff ------------------------------------------------------------------------------------
