@@ -162,11 +162,11 @@ class Nemesis:
         fault = self._executors.popleft()
         if not is_point(fault):
             executors = [child for actor in self._actors if actor.kind == "worker" for child in _children(actor)]
-            if executors:
+            try:
                 self._dice.choice(executors).kill()
                 self._add(Death(fault, time.monotonic()))
-            else:
-                self._executors.append(fault)
+            except (IndexError, psutil.NoSuchProcess):
+                self._executors.append(fault)  # there is none now, or it has just ended with its worker
             return
         try:
             run = client.enqueue("step", dies=fault.place, after=fault.nth * 0.0003)
