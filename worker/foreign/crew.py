@@ -93,8 +93,11 @@ class Crew:
         if not self._replaces or self._stopping or not missing or clock.monotonic() < self._due:
             return
         self._due = clock.monotonic() + _PAUSE
-        for _ in range(missing):
-            self._start(masked)
+        try:
+            for _ in range(missing):
+                self._start(masked)
+        except OSError as error:  # limits, memory: those that are there go on
+            log.error("a worker of the crew can't be started: %s; it is tried again", error)  # noqa: TRY400  # the system says it all
 
 
 def _become(work: Callable[[int], None], number: int, parent: int, masked: set[int]) -> None:

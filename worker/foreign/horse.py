@@ -57,7 +57,7 @@ class Horse:
         """Fork one that calls ``ride`` with its end of the link and never returns from it.
 
         Raises:
-            OSError: it can't be forked (limits, memory).
+            OSError: it can't be forked, or watched (limits, memory).
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
@@ -78,7 +78,13 @@ class Horse:
                 raise
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        return cls(pid, ours)
+        try:
+            return cls(pid, ours)
+        except OSError:
+            ours.close()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     def give(self, order: dict[str, object]) -> None:
         """Send it what to do; `hear` tells of its end.
@@ -100,9 +106,7 @@ class Horse:
         if self._socket.fileno() in happened or self._pidfd in happened:
             try:
                 said = self._socket.recv(1, socket.MSG_DONTWAIT)
-            except BlockingIOError:  # it died without a word, while something that it started still holds its end
-                said = b""
-            except ConnectionResetError:
+            except (BlockingIOError, ConnectionResetError):  # it died without a word; what it started may still hold its end
                 said = b""
             if said:
                 self.spent = said == LAST

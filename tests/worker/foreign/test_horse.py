@@ -341,3 +341,37 @@ def test_a_pool_of_rq_takes_it_as_worker_class(workers: Workers, queue: Queue, b
         process.join(30)
         process.close()
     assert all(job.get_status() == "finished" for job in jobs)
+
+
+def test_a_process_that_can_not_be_watched_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pid: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def ride(_link: object) -> NoReturn:
+        signal.pause()
+        os._exit(0)
+
+    before = psutil.Process().children(), psutil.Process().num_fds()
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        Horse.start(ride)
+    assert (psutil.Process().children(), psutil.Process().num_fds()) == before
+
+
+def test_a_crew_goes_on_where_no_process_can_be_made_for_a_while() -> None:
+    code = (
+        "import errno, logging, os, signal, sys\n"
+        "from taskq.worker.foreign.crew import Crew\n"
+        "fork, tries = os.fork, []\n"
+        "def refusing():\n"
+        "    tries.append(0)\n"
+        "    if len(tries) == 2: raise BlockingIOError(errno.EAGAIN, 'no processes')\n"
+        "    return fork()\n"
+        "os.fork = refusing\n"
+        "def work(number):\n"
+        "    if number > 1: os.kill(os.getppid(), signal.SIGTERM)\n"
+        "logging.basicConfig(level='INFO', stream=sys.stderr)\n"
+        "sys.exit(Crew(1, work, replaces=True).work())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, "can't be started" in ended.stderr) == (0, True), ended.stderr
