@@ -5,7 +5,6 @@ The same round trip asks what is wanted of the worker (`Requests`), and whether 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -213,8 +212,10 @@ class Heartbeat(Periodic):
     async def stop(self) -> None:
         await super().stop()
         if self._health is not None:
-            with contextlib.suppress(OSError):
+            try:
                 self._health.remove()
+            except OSError as error:
+                log.error("the health file can't be removed: %s", error)  # noqa: TRY400  # the system says it all
 
     async def remove(self) -> None:
         """Take the report away: the worker ends."""

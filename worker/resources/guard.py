@@ -169,8 +169,10 @@ class Guard:
         for handle in list(self._cells):
             self._forget(handle)
         deadline = clock.monotonic() + _FAREWELL
-        while not self._backend.close() and clock.monotonic() < deadline:
+        while not (closed := self._backend.close()) and clock.monotonic() < deadline:
             await asyncio.sleep(_AGAIN / 5)
             self._clear()
+        if not closed:
+            log.warning("control groups of this worker are left behind; the next one here removes them")
         if self._timer is not None:
             self._timer.cancel()
