@@ -59,7 +59,6 @@ def await_drain(keys: Keys, report: WorkerReport, seconds: float, *, ended: bool
         WaitTimeout: it has not confirmed, or not ended, in time; the request stands.
     """
     deadline = clock.monotonic() + seconds
-    state = report.state
     while True:
         now, _ = yield from read_worker(keys, report.worker)
         if now is None or now.started_at != report.started_at:

@@ -1,7 +1,7 @@
 -- retry.lua: queues runs that have failed or were cancelled once more, under the same ids.
 -- KEYS: 1 revision, 2 rq:queues, 3 index of all runs, 4 events stream
 -- ARGV: 1 revision that the tasks were looked up in, 2 RQ's prefix, 3 our prefix, 4 cap of the indexes,
---       then 6 for each run, at most 500: id, task, RQ's name of the queue that its task has now, its end as it was read,
+--       then 6 for each run, at most 100: id, task, RQ's name of the queue that its task has now, its end as it was read,
 --       record of its last attempt or '', body of the queued event or ''
 -- Returns: {'moved', revision} with nothing written
 --          | {'ok', for each run: 'retried', or its RQ status where it is another one than that which was read, or 'missing'}
