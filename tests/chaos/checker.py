@@ -142,11 +142,17 @@ class Checker:
 
     # -- the fleet -----------------------------------------------------------------------------------------
     def _converged(self) -> None:
+        """All workers that are alive are at the registry's revision.
+
+        The report of one that was killed right before the end outlives it by twice its TTL, which is longer than we wait here: it says
+        nothing of the fleet, and counts no more than it does for a rollout.
+        """
         redis, keys = self._stage.redis, self._keys
 
         def behind() -> list[str]:
             wanted = int(redis.get(keys.revision) or 0)
-            names = [name.decode() for name in redis.zrange(keys.workers, 0, -1)]
+            alive = redis.time()[0] - self._stage.settings.worker_ttl
+            names = [name.decode() for name in redis.zrangebyscore(keys.workers, alive, "+inf")]
             blobs = {name: redis.hget(keys.worker(name), "status") for name in names}
             reports = {name: WorkerReport.load(blob) for name, blob in blobs.items() if blob}
             return [name for name, report in reports.items() if report.revision != wanted]
