@@ -21,8 +21,8 @@ of their revisions.
 What was rolled back from is refused unless forced: whoever rolled back had a reason.
 
 Modules: `plan` and `transitions` decide, `commit` writes, `register` makes versions of files, `rollout` stages and switches, `routing`
-changes routes and states, `fleet` asks the workers, `draining` has one end, `reading` tells people, `failures` remembers what went wrong, `desk` is what
-each of them works with, `registry` is the face.
+changes routes and states, `fleet` asks the workers, `draining` has one of them end, `reading` tells people, `failures` remembers what
+went wrong, `desk` is what each of them works with, `registry` is the face.
 
 Deliberately absent: a lock. It would have to be fenced like everything else, and WATCH already is.
 """
