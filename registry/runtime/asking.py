@@ -156,7 +156,8 @@ class Asker:
         replies, self._replies = self._replies, None
         if replies is not None:
             replies.put_back()
-        with contextlib.suppress(RedisError, OSError):
-            if disconnect:
+        if disconnect:
+            with contextlib.suppress(RedisError, OSError):
                 await connection.disconnect(nowait=True)
+        with contextlib.suppress(RedisError, OSError):
             await self._pool.release(connection)

@@ -76,7 +76,11 @@ class Lines:
         if self._pool is not None and self._keep and not self._free and self._process == os.getpid():
             with contextlib.suppress(RedisError, OSError):
                 connection = self._pool.get_connection()
-                _wait_in_kernel(connection)
+                try:
+                    _wait_in_kernel(connection)
+                except OSError:  # it has just ended
+                    self._pool.release(connection)
+                    raise
                 self._free.append(connection)
 
     def close(self) -> None:

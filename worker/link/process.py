@@ -42,28 +42,21 @@ class ExecutorProcess:
         Raises:
             OSError: it can't be started (limits, memory).
         """
-        page, memory = Page.make()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as theirs_only:
+            page, memory = Page.make()
+            theirs_only.callback(os.close, memory)
+            undo.callback(page.close)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            theirs_only.enter_context(theirs)
+            undo.callback(ours.close)
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
             ours.setblocking(False)
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "taskq.worker.executor", str(theirs.fileno()), str(memory)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=sys.stderr.fileno() if _has_stderr() else subprocess.DEVNULL,
-                    close_fds=True,
-                    pass_fds=(theirs.fileno(), memory),
-                    env=dict(environment),
-                )
-            except BaseException:
-                ours.close()
-                page.close()
-                raise
-            finally:
-                os.close(memory)
-        return cls(process, ours, page)
+            process = _exec(theirs.fileno(), memory, environment)
+            undo.callback(_end, process)
+            started = cls(process, ours, page)
+            undo.pop_all()
+        return started
 
     def interrupt(self) -> None:
         """Have it read its messages now."""
@@ -103,6 +96,22 @@ class ExecutorProcess:
         # By pidfd: its number can't have become another process's.
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
+
+
+def _exec(link: int, page: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "taskq.worker.executor", str(link), str(page)],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno() if _has_stderr() else subprocess.DEVNULL,
+        close_fds=True,
+        pass_fds=(link, page),
+        env=dict(environment),
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def _has_stderr() -> bool:

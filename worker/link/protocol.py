@@ -75,6 +75,8 @@ _LENGTH: Final = struct.Struct(">I")
 _PARTS: Final = 3
 # Beyond this the packer is thrown away with its buffer, which never shrinks.
 _LARGE: Final = 1 << 20
+# What an executor says of a run's duration is believed up to here, in milliseconds.
+_LONGEST: Final = 1e9
 
 
 class Kind(IntEnum):
@@ -137,16 +139,20 @@ def as_finished(report: Report) -> list[Any]:
 
 
 def as_report(body: Sequence[Any]) -> Report:
-    """What the body of a FINISHED says.
+    """What the body of a FINISHED says; ``ms`` is None where it can't be.
 
     Raises:
         ProtocolError: it is none.
     """
     if len(body) == 2:
-        return {"outcome": "succeeded", "reason": None, "result": body[1], "ms": body[0]}
+        return {"outcome": "succeeded", "reason": None, "result": body[1], "ms": _believed(body[0])}
     if len(body) == _PARTS and type(body[2]) is dict:
-        return {"result": None, **body[2], "ms": body[0]}
+        return {"result": None, **body[2], "ms": _believed(body[0])}
     raise ProtocolError("a malformed message FINISHED")
+
+
+def _believed(milliseconds: Any) -> float | None:
+    return milliseconds if isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST else None
 
 
 class Encoder:

@@ -17,8 +17,6 @@ from taskq.worker.pool.inbox import Ask, Fate, Inbox, Left, VersionKey
 from taskq.worker.runs.run import Run, StopReason
 
 log = logging.getLogger("taskq.worker")
-# What an executor says of a run's duration is believed up to here, in milliseconds.
-_LONGEST: Final = 1e9
 # After so many seconds it is asked again for what it has not given back.
 _AGAIN: Final = 0.02
 
@@ -64,7 +62,6 @@ class Handle(Inbox):
 
     Attributes:
         loaded: versions that it has, or has been asked to load.
-        struck: how many of them were told to stop.
         late: what it did last took too long, and it was killed. ``greeted``: it said hello. ``started``: when it was started, monotonic.
     """
 
@@ -226,7 +223,7 @@ class Handle(Inbox):
             self.process.kill_descendants()  # it was told to stop, and so was all that it started
         self.end(number, run)
         if not run.began and report["outcome"] != "released":
-            run.began = now - _seconds(report["ms"])  # it began and ended between two looks of ours
+            run.began = now - (report["ms"] or 0.0) / 1000  # it began and ended between two looks of ours
         self.watcher.finished(self, run, report)
 
     def _on_answer(self, kind: Kind, number: int, body: dict[str, Any]) -> None:
@@ -264,8 +261,3 @@ class Handle(Inbox):
             if isinstance(request, Ask) and not request.answer.done():
                 request.answer.set_result({"ok": False, "died": returncode} if fate is Fate.CRASHED else None)
         self.watcher.gone(self, returncode, left)
-
-
-def _seconds(milliseconds: Any) -> float:
-    known = isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST
-    return milliseconds / 1000 if known else 0.0

@@ -109,6 +109,10 @@ class Delivery:
             self.runs += runs
         return runs
 
+    def forget(self, run: Run) -> None:
+        """Its lease was taken over: it is no run of ours any more."""
+        self.runs = [other for other in self.runs if other is not run]
+
     def is_current(self, revision: int) -> bool:
         """Whether the snapshot is as new as a claim that returned ``revision``."""
         known = self._feed.snapshot.revision

@@ -28,8 +28,6 @@ from taskq.worker.runs.verdicts import Finish, Verdict
 log = logging.getLogger("taskq.worker")
 # How often is looked what waits, while anything waits anywhere here.
 _TICK = 0.003
-# Milliseconds; what an executor says of a run's duration is believed up to here.
-_LONGEST = 1e9
 
 Settle = Callable[[Run, Verdict], None]
 
@@ -136,11 +134,9 @@ class Dispatch:
         del handle
         verdict = verdicts.on_report(run, report)
         self._left(run)
-        if isinstance(verdict, Finish) or verdict.burned:
-            milliseconds = report.get("ms")
-            if isinstance(milliseconds, int | float) and 0 <= milliseconds < _LONGEST:
-                run.took = milliseconds / 1000
-                self._seating.learn(run.task, run.took)
+        if (isinstance(verdict, Finish) or verdict.burned) and report["ms"] is not None:
+            run.took = report["ms"] / 1000
+            self._seating.learn(run.task, run.took)
         if isinstance(verdict, Finish):
             self._settle(run, verdict)
             self._next()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
 from taskq.worker.life.epoch import Epoch
 from taskq.worker.pool.seating import Seating
 from taskq.worker.runs.run import Run
-from taskq.worker.supervisor.dispatch import Dispatch
 
 log = logging.getLogger("taskq.worker")
 
@@ -21,11 +21,12 @@ class Doubts:
     The former runs go on elsewhere: here they are killed. The latter nobody else has: they go on.
 
     Args:
-        epoch: is asked which it is. ``seating``, ``dispatch``: where runs are.
+        epoch: is asked which it is. ``seating``: where runs are that executors have.
+        forget: takes a run that none has out of wherever it stands.
     """
 
-    def __init__(self, epoch: Epoch, seating: Seating, dispatch: Dispatch) -> None:
-        self._epoch, self._seating, self._dispatch = epoch, seating, dispatch
+    def __init__(self, epoch: Epoch, seating: Seating, forget: Callable[[Run], None]) -> None:
+        self._epoch, self._seating, self._forget = epoch, seating, forget
         self._doubted: list[Run] = []
         self._judging: asyncio.Task[None] | None = None
 
@@ -36,6 +37,12 @@ class Doubts:
         self._doubted.append(run)
         if self._judging is None or self._judging.done():
             self._judging = asyncio.create_task(self._judge(), name="lost leases")
+
+    async def stop(self) -> None:
+        """End what is being found out."""
+        if self._judging is not None:
+            self._judging.cancel()
+            await asyncio.gather(self._judging, return_exceptions=True)
 
     async def _judge(self) -> None:
         try:
@@ -51,7 +58,7 @@ class Doubts:
     def _taken_over(self, run: Run) -> None:
         handle = self._seating.executor_of(run)
         if handle is None:
-            self._dispatch.forget(run)
+            self._forget(run)
             return
         log.warning("the lease of run %s was taken over: executor %d is killed", run.id, handle.process.pid, extra=run.about)
         run.stop = "lost"

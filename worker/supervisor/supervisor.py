@@ -126,7 +126,8 @@ class Supervisor:
             on_end=self._claims_ended,
         )
         self.outcomes.ride.urgent = self.seating.idle
-        self.leases = Leases(server, self.held, self.seating.heads, Doubts(self.epoch, self.seating, self.dispatch).lost)
+        self.doubts = Doubts(self.epoch, self.seating, self._forget)
+        self.leases = Leases(server, self.held, self.seating.heads, self.doubts.lost)
         self.sweeper = Sweeper(server, self.snapshot, self.held, worker=plan.worker, queues=plan.queues)
         most = plan.most_executors or plan.executors
         self.scaling = Scaling(server, self.pool, self.dispatch.room, queues=plan.queues, least=plan.executors, most=most)
@@ -250,7 +251,7 @@ class Supervisor:
         await self.claims.stop()
         await self.scaling.stop()
         await self.pool.stop(0.0)
-        for part in (self.sweeper, self.inspections, self.loader, self.leases, self.dispatch):
+        for part in (self.sweeper, self.inspections, self.loader, self.leases, self.doubts, self.dispatch):
             await part.stop()
         if not await self.outcomes.flushed(_FLUSH):
             log.error("%d outcomes could not be recorded; their runs are swept later", self.outcomes.unconfirmed())
@@ -273,6 +274,10 @@ class Supervisor:
         yield from self.claims.delivery.runs
         yield from self.dispatch.held()
         yield from self.outcomes.held()
+
+    def _forget(self, run: Run) -> None:
+        self.claims.delivery.forget(run)
+        self.dispatch.forget(run)
 
     def _settle(self, run: Run, verdict: Verdict) -> None:
         self.claims.quota.count(verdict)

@@ -412,3 +412,15 @@ def test_a_cancellation_that_was_swallowed_is_repeated(settings: Settings, keys:
 
     heard = asyncio.Event()
     asyncio.run(scenario())
+
+
+def test_an_executor_that_can_not_be_watched_is_ended_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_pid: int) -> int:
+        raise OSError(24, "too many open files")
+
+    here = psutil.Process()
+    before = here.num_fds()
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with pytest.raises(OSError, match="too many"):
+        ExecutorProcess.start({"PATH": os.environ["PATH"]})
+    assert (here.num_fds(), here.children()) == (before, [])
