@@ -183,6 +183,9 @@ class Supervisor:
         self.sweeper.start()
         self.claims.start()
         self.scaling.start()
+        if self.plan.dedicated:
+            gc.collect()
+            gc.freeze()  # what is here now stays: no collection, in the midst of a run's start, need look at it again
         self.heartbeat.starting = False
         self.heartbeat.poke()
         log.info("worker %s serves %s with %d executors", self.plan.worker, ", ".join(self.plan.queues), self.plan.executors)
