@@ -200,8 +200,7 @@ def test_f1_what_runs_of_a_killed_worker_had_started_is_ended_by_the_next_one_an
     # The other worker takes over its run, and ends what the run had started; its own goes on
     until(lambda: gone(of["w0"]), 20, f"it is ended\n{fleet.texts()}")
     assert not gone(of["w1"])
-    # So does a worker that starts
+    # So does a worker that starts: any of this machine, so one of another test may be the first
     healthy.kill()
-    assert not gone(of["w1"])
     fleet.start(1)
     until(lambda: gone(of["w1"]), 5, f"it is ended\n{fleet.texts()}")
