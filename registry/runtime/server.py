@@ -21,8 +21,8 @@ from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
 
 log = logging.getLogger("taskq.runtime")
-# With its jitter (half to all of it) that is at most two connection attempts a second, and Redis is found soon after its return.
-_FIRST_PROBE, _LAST_PROBE = 1.0, 2.0
+# With its jitter (half to all of it) that is at most two connection attempts a second, and Redis is found within one of its return.
+_PROBE = 1.0
 # Of the replies that redis-py knows by a class it takes the first word off; these it doesn't know.
 _OUTAGE_REPLIES = ("BUSY ", "UNKILLABLE ")
 _OUTAGES = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, ClusterDownError, OSError, ServerUnreachable)
@@ -96,12 +96,13 @@ class Server:
                 self.lost(error)
 
     async def _probe(self) -> None:
-        backoff, began = Backoff(_FIRST_PROBE, _LAST_PROBE), clock.monotonic()
+        backoff, began = Backoff(_PROBE, _PROBE), clock.monotonic()
         while True:
             await asyncio.sleep(backoff.next())
             try:
                 # Pooled connections are from before the outage; all but those in use are dropped.
-                await self.redis.connection_pool.disconnect(inuse_connections=False)
+                for client in self._clients:
+                    await client.connection_pool.disconnect(inuse_connections=False)
                 # It changes nothing, but is a write: a server that takes none, such as a replica, is of no use to anyone here.
                 # What was asked while the network swallowed everything is never answered: it must not keep us from asking again.
                 async with asyncio.timeout(self.settings.connect_timeout):
