@@ -121,7 +121,7 @@ def test_an_ended_registration_leaves_nothing_on_the_stage(
         with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
             until(lambda: shell.json("show", "add")["staged"] == 3, what="staged")
             process.send_signal(number)
-            _, said = process.communicate(timeout=20)
+            _, said = process.communicate(timeout=60)
         assert (process.returncode, said) == (128 + number, b"")
         assert shell.json("show", "add")["staged"] is None
 
