@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from support import hands
 
 from taskq.producer import Client
+from taskq.registry import scripts
 from taskq.registry.errors import InvalidInput
 from taskq.registry.keys import Keys
 from taskq.registry.model.spec import Spec
@@ -28,6 +29,7 @@ TEXT = Spec(parameters=hands.schema(text={"type": "string"}), queue="other")
 def ready(request: pytest.FixtureRequest, redis: Redis, keys: Keys, settings: Settings) -> Iterator[Client]:
     """A client that has enqueued a run of ``count``, and so sends the next one directly."""
     hands.put_task(redis, keys, "count", spec=NUMBER)
+    redis.script_load(scripts.load("enqueue_one").text)  # where it is not known yet, the first run is not sent directly
     with Client(redis if request.param == "the caller's" else None, settings=settings) as client:
         client.enqueue("count", n=0)
         yield client

@@ -74,10 +74,10 @@ def test_f1_a_worker_that_is_killed_anywhere_between_claim_and_record_loses_no_r
 def test_f1_a_run_starts_again_within_5_s_of_the_kill(fleet: Fleet, tmp_path: Path) -> None:
     fleet.put("ledger", LEDGER, **CONTEXT)
     path = tmp_path / "ledger"
-    doomed = fleet.start(1)
+    workers = {worker.name: worker for worker in (fleet.start(1), fleet.start(1))}
     (run,) = fleet.enqueue("ledger", path=str(path), seconds=3.0)
     until(lambda: lines(path)[f"start {run}"] == 1, what="it started")
-    fleet.start(1)
+    doomed = workers[fleet.field(run, "worker_name")]
     executors = doomed.executors()
     doomed.kill()
     # Its lease of 3 s was renewed at most 1 s ago, and is taken over as it expires: both looks come before that.
